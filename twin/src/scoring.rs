@@ -1,0 +1,39 @@
+//! What the twin asks of a model. Which model answers is decided elsewhere.
+
+use crate::ids::ModelId;
+use crate::level::Thresholds;
+
+/// The answer for one feature row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// Share of the trees that vote for a failure, 0 to 1.
+    pub risk: f32,
+    /// Standard deviation of the trees' answers, 0 to 0.5.
+    pub spread: f32,
+}
+
+impl Score {
+    /// The score of a forest whose trees vote 0 or 1: the spread follows from the share, `sqrt(p (1 - p))`.
+    pub fn of_votes(risk: f32) -> Self {
+        let p = f64::from(risk);
+        Self { risk, spread: libm::sqrt(p * (1.0 - p)) as f32 }
+    }
+}
+
+/// A model as the twin sees it: pure, total and deterministic.
+pub trait Scorer: Send + Sync {
+    /// Which model this is.
+    fn model(&self) -> ModelId;
+
+    /// The thresholds chosen for it.
+    fn thresholds(&self) -> Thresholds;
+
+    /// Mean risk over its training rows, where every explanation starts.
+    fn base_rate(&self) -> f64;
+
+    /// Scores rows of [`crate::features::Schema::stride`] values each and appends one answer a row to `scores`.
+    fn score(&self, rows: &[f32], stride: usize, scores: &mut Vec<Score>);
+
+    /// Contribution of every feature to one row's risk, in the order of the schema; they sum to the risk minus the base rate.
+    fn explain(&self, row: &[f32]) -> Vec<f64>;
+}
