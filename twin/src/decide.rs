@@ -119,14 +119,14 @@ pub fn decide_readings(
         readings: recorded,
     };
     let mut consequences = Vec::new();
-    let mut scored = 0;
+    let mut row_index = 0;
     for recorded in &telemetry.readings {
         fold::assess(state, recorded, &telemetry, situation.blueprint);
         if let Some(score) = recorded.score {
             let stride = situation.blueprint.schema.stride();
-            let row = &scratch.rows[scored * stride..(scored + 1) * stride];
-            let doubt = scratch.doubts[scored];
-            scored += 1;
+            let row = &scratch.rows[row_index * stride..(row_index + 1) * stride];
+            let doubt = scratch.doubts[row_index];
+            row_index += 1;
             consider(state, id, (recorded.reading.recorded_at, score, doubt, row), situation, &mut consequences);
         }
     }
@@ -149,7 +149,7 @@ fn record(
     let mut recorded = Vec::with_capacity(readings.len());
     let mut all_known = identities_by_heart(state, readings);
     for (index, reading) in readings.iter().enumerate() {
-        match admit(state, reading, situation, &all_known) {
+        match admit(state, reading, situation, all_known.as_ref()) {
             Admission::Duplicate => decision.duplicates += 1,
             Admission::Refused(refusal) => decision.refused.push((index, refusal)),
             Admission::Taken { late } => {
@@ -201,7 +201,7 @@ fn admit(
     state: &TwinState,
     reading: &Reading,
     situation: &Situation<'_>,
-    all_known: &Option<KnownIdentities>,
+    all_known: Option<&KnownIdentities>,
 ) -> Admission {
     let at = reading.recorded_at;
     if state.retired_at.is_some() {
@@ -215,7 +215,7 @@ fn admit(
     };
     let digest = reading.digest(&situation.blueprint.definition);
     let recognition = match state.identities.recognise(at, digest) {
-        Recognition::Forgotten => match situation.known.get(&at).or_else(|| all_known.as_ref()?.get(&at)) {
+        Recognition::Forgotten => match situation.known.get(&at).or_else(|| all_known?.get(&at)) {
             Some(known) if *known == digest => Recognition::Duplicate,
             Some(_) => Recognition::Conflict,
             None => Recognition::New,
@@ -293,11 +293,20 @@ pub fn reason_of(contributions: &[(FeatureId, f64)]) -> Option<u32> {
     (heaviest.1 > 0.0).then_some(heaviest.0)
 }
 
-fn change_level(state: &mut TwinState, id: &LocomotiveId, changed: RiskChanged, cause: &Cause, events: &mut Vec<Event>) {
+fn change_level(
+    state: &mut TwinState,
+    id: &LocomotiveId,
+    changed: RiskChanged,
+    cause: &Cause,
+    events: &mut Vec<Event>,
+) {
     let (to, at, reason) = (changed.to, changed.at, changed.reason);
     emit(state, Event::RiskChanged(changed), cause, events);
     match alert::turn(state.alert.is_some(), to) {
-        Turn::Raise => emit(state, Event::AlertRaised { alert: alert::id_of(id, at), at, severity: to, reason }, cause, events),
+        Turn::Raise => {
+            let alert = alert::id_of(id, at);
+            emit(state, Event::AlertRaised { alert, at, severity: to, reason }, cause, events);
+        }
         Turn::Clear => {
             let alert = state.alert.as_ref().map(|alert| alert.id.clone()).unwrap_or_default();
             emit(state, Event::AlertCleared { alert, at }, cause, events);

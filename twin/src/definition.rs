@@ -256,13 +256,20 @@ impl Sensor {
             return Err(wrong(&what("range"), format!("expected [least, greatest], got [{least}, {greatest}]")));
         }
         if !(least..=greatest).contains(&raw.nominal) {
-            return Err(wrong(&what("nominal"), format!("expected a value in [{least}, {greatest}], got {}", raw.nominal)));
+            return Err(wrong(
+                &what("nominal"),
+                format!("expected a value in [{least}, {greatest}], got {}", raw.nominal),
+            ));
         }
         if !(raw.resolution.is_finite() && raw.resolution > 0.0) {
             return Err(wrong(&what("resolution"), format!("expected a number above 0, got {}", raw.resolution)));
         }
         let WindowsText { short_seconds, long_seconds } = raw.windows;
-        if !(short_seconds.is_finite() && long_seconds.is_finite() && 0.0 < short_seconds && short_seconds < long_seconds) {
+        if !(short_seconds.is_finite()
+            && long_seconds.is_finite()
+            && 0.0 < short_seconds
+            && short_seconds < long_seconds)
+        {
             let message = format!("expected 0 < short_seconds < long_seconds, got {short_seconds} and {long_seconds}");
             return Err(wrong(&what("windows"), message));
         }

@@ -164,9 +164,12 @@ struct Step {
 pub struct Decays {
     gap: Millis,
     interval: Millis,
-    constants: Vec<(f64, f64)>,
-    regular: Vec<(f64, f64)>,
+    constants: Vec<ShortLong>,
+    regular: Vec<ShortLong>,
 }
+
+/// One number for the short window and one for the long.
+type ShortLong = (f64, f64);
 
 impl Decays {
     /// Prepares the time constants of a definition.
@@ -177,7 +180,7 @@ impl Decays {
     }
 }
 
-fn decay(elapsed: Millis, short_seconds: f64, long_seconds: f64) -> (f64, f64) {
+fn decay(elapsed: Millis, short_seconds: f64, long_seconds: f64) -> ShortLong {
     let seconds = elapsed as f64 / 1_000.0;
     (libm::exp(-seconds / short_seconds), libm::exp(-seconds / long_seconds))
 }
@@ -191,7 +194,7 @@ impl Windows {
     /// Takes a reading that is not older than any before it.
     pub fn absorb(&mut self, reading: &Reading, decays: &Decays) {
         // Neighbouring sensors mostly share their time constants and their last time: the exponentials are computed once.
-        let mut last: Option<(Millis, (f64, f64), (f64, f64))> = None;
+        let mut last: Option<(Millis, ShortLong, ShortLong)> = None;
         for (index, window) in self.sensors.iter_mut().enumerate() {
             let Some(value) = reading.get(index) else {
                 window.missing = true;
@@ -262,7 +265,8 @@ impl SensorWindow {
         let difference = x - mean;
         let variance = (1.0 - share) * (variance + share * difference * difference);
         // The first value after a start is taken as it is, without the rounding of the update.
-        self.short = if share >= 1.0 { (x, 0.0, new_weight) } else { (mean + share * difference, variance, new_weight) };
+        self.short =
+            if share >= 1.0 { (x, 0.0, new_weight) } else { (mean + share * difference, variance, new_weight) };
         let (mean, weight) = self.long;
         let new_weight = weight * long.decay + long.gain;
         let share = long.gain / new_weight;
@@ -288,7 +292,9 @@ mod tests {
         let definition = definition();
         let (schema, decays) = (Schema::of(&definition), Decays::of(&definition));
         let mut windows = Windows::new(&definition);
-        readings.iter().for_each(|reading| windows.absorb(reading, &decays));
+        for reading in readings {
+            windows.absorb(reading, &decays);
+        }
         let mut rows = Vec::new();
         windows.write_row(readings[readings.len() - 1].recorded_at, &definition, &schema, &mut rows);
         assert_eq!(rows.len(), schema.stride());
@@ -299,7 +305,11 @@ mod tests {
     fn one_reading_is_its_own_history() {
         let row = row(&[reading(1_000_000, 130.5)]);
         assert_eq!(row[..6], [130.5, 130.5, 130.5, 0.0, 0.0, 0.0]);
-        assert_eq!(row[6..12], [7.0, 7.0, 7.0, 0.0, 0.0, 1.0], "a sensor that never spoke has its nominal value and the flag");
+        assert_eq!(
+            row[6..12],
+            [7.0, 7.0, 7.0, 0.0, 0.0, 1.0],
+            "a sensor that never spoke has its nominal value and the flag"
+        );
         assert_eq!(row[24..26], [0.0, 1.0]);
     }
 

@@ -150,7 +150,9 @@ mod tests {
     #[test]
     fn murmur2_equals_the_java_client() {
         // Values of Kafka's own UtilsTest.testMurmur2.
-        for (key, hash) in [("21", -973_932_308_i32), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)] {
+        for (key, hash) in
+            [("21", -973_932_308_i32), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)]
+        {
             assert_eq!(murmur2(key.as_bytes()) as i32, hash);
         }
     }

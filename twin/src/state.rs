@@ -131,7 +131,8 @@ impl TwinState {
 
     /// Moves the state to another definition: windows follow their sensor's stable id, new sensors begin empty.
     pub fn adopt(&mut self, from: &Definition, to: &Definition) {
-        let window_of = |id: u32| from.index_of(id).map_or_else(SensorWindow::default, |index| self.windows.sensors[index]);
+        let window_of =
+            |id: u32| from.index_of(id).map_or_else(SensorWindow::default, |index| self.windows.sensors[index]);
         self.windows.sensors = to.sensors.iter().map(|sensor| window_of(sensor.id)).collect();
         self.definition = to.id;
     }

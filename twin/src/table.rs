@@ -67,7 +67,8 @@ impl ReadingColumns {
             column: self.names.get(column).cloned().unwrap_or_default(),
             message,
         };
-        let id = LocomotiveId::parse(row.get(self.id).unwrap_or_default()).map_err(|e| error(self.id, e.to_string()))?;
+        let id =
+            LocomotiveId::parse(row.get(self.id).unwrap_or_default()).map_err(|e| error(self.id, e.to_string()))?;
         let recorded_at = time_field(row, self.recorded_at).map_err(|message| error(self.recorded_at, message))?;
         let mut reading = Reading::new(recorded_at, recorded_at);
         for &(column, channel) in &self.channels {
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn aliases_missing_values_and_foreign_columns() {
-        let read = rows("locomotive_id,recorded_at,débit,pressure,x\nCC-1,2026-02-01T08:00:00Z,120.4,,9\n").expect("valid");
+        let read =
+            rows("locomotive_id,recorded_at,débit,pressure,x\nCC-1,2026-02-01T08:00:00Z,120.4,,9\n").expect("valid");
         assert_eq!(read[0].reading.get(0), Some(120.4));
         assert_eq!(read[0].reading.get(1), None);
     }

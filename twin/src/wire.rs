@@ -219,7 +219,9 @@ impl Scalar {
     fn as_time(&self) -> Option<Millis> {
         match self {
             Self::Text(text) => instant::parse(text),
-            Self::Number(number) => (number.abs() < 1e16 && libm::trunc(*number) == *number).then_some(*number as Millis),
+            Self::Number(number) => {
+                (number.abs() < 1e16 && libm::trunc(*number) == *number).then_some(*number as Millis)
+            }
             Self::Null | Self::Bool(_) | Self::Container(_) => None,
         }
     }

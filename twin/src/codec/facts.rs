@@ -2,7 +2,9 @@
 
 use prost::Message;
 
-use super::{CodecError, cause_message, cause_of, digest, kind, kind_of, level_number, level_of, malformed, message, v1};
+use super::{
+    CodecError, cause_message, cause_of, digest, kind, kind_of, level_number, level_of, malformed, message, v1,
+};
 use crate::event::{Cause, Event, MaintenanceKind, RiskChanged, Work};
 use crate::features::FeatureId;
 use crate::ids::ModelId;
@@ -30,7 +32,9 @@ pub(super) fn encode(event: &Event, cause: &Cause) -> Vec<u8> {
         Event::AlertCleared { alert, at } => v1::Fact { alert: alert.clone(), ..fact(*at) }.encode_to_vec(),
         Event::MaintenanceRecorded { kind, work: done } => work(done, maintenance_number(*kind)).encode_to_vec(),
         Event::FailureReported(failure) => work(failure, 0).encode_to_vec(),
-        Event::RiskChanged(changed) => v1::RiskChanged { cause: cause.clone(), ..risk_message(changed) }.encode_to_vec(),
+        Event::RiskChanged(changed) => {
+            v1::RiskChanged { cause: cause.clone(), ..risk_message(changed) }.encode_to_vec()
+        }
     }
 }
 
@@ -61,7 +65,9 @@ pub(super) fn decode(kind: u16, payload: &[u8]) -> Result<(Event, Cause), CodecE
                 (kind::MAINTENANCE_RECORDED, Some(done)) => {
                     Event::MaintenanceRecorded { kind: done, work: work_of(message) }
                 }
-                _ => return Err(malformed(kind, format!("unexpected kind of work {}", message.kind))),
+                _ => {
+                    return Err(malformed(kind, format!("unexpected kind of work {}", message.kind)));
+                }
             };
             Ok((event, cause))
         }
@@ -83,9 +89,12 @@ fn decode_fact(kind: u16, payload: &[u8]) -> Result<(Event, Cause), CodecError> 
         kind::LOCOMOTIVE_RETIRED => Event::LocomotiveRetired { at },
         kind::SIGNAL_RESTORED => Event::SignalRestored { at },
         kind::SIGNAL_LOST => Event::SignalLost { at, last_received_at },
-        kind::ALERT_RAISED => {
-            Event::AlertRaised { alert, at, severity: level_of(kind, severity)?, reason: (reason != 0).then_some(reason) }
-        }
+        kind::ALERT_RAISED => Event::AlertRaised {
+            alert,
+            at,
+            severity: level_of(kind, severity)?,
+            reason: (reason != 0).then_some(reason),
+        },
         kind::ALERT_ACKNOWLEDGED => Event::AlertAcknowledged { alert, at, comment },
         _ => Event::AlertCleared { alert, at },
     };

@@ -11,7 +11,13 @@ use crate::event::{Cause, Event, ShardEvent};
 
 pub use state::{decode_state, encode_state, state_hash};
 
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from proto/cidp/twin/v1.proto, which documents it")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated from proto/cidp/twin/v1.proto, which documents it"
+)]
 mod v1 {
     include!(concat!(env!("OUT_DIR"), "/cidp.twin.v1.rs"));
 }

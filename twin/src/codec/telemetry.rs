@@ -32,8 +32,10 @@ pub(super) fn encode(telemetry: &TelemetryRecorded, cause: &Cause, definition: &
     for (channel, _, _, steps) in POSITION_CHANNELS {
         add(POSITION_BASE + channel as u32, channel, steps);
     }
-    let spread_follows =
-        readings.iter().filter_map(|r| r.score).all(|score| score.spread.to_bits() == Score::of_votes(score.risk).spread.to_bits());
+    let spread_follows = readings
+        .iter()
+        .filter_map(|r| r.score)
+        .all(|score| score.spread.to_bits() == Score::of_votes(score.risk).spread.to_bits());
     let spread = if spread_follows {
         None
     } else {
@@ -139,7 +141,8 @@ pub(super) fn decode(payload: &[u8], blueprints: &Blueprints) -> Result<(Telemet
         risk.map(|risk| spread.map_or_else(|| Score::of_votes(risk), |spread| Score { risk, spread }))
     };
     let scores = risks.into_iter().zip(spreads).map(score);
-    let readings = readings.iter().zip(scores).map(|(reading, score)| RecordedReading { reading: *reading, score }).collect();
+    let readings =
+        readings.iter().zip(scores).map(|(reading, score)| RecordedReading { reading: *reading, score }).collect();
     let telemetry = TelemetryRecorded {
         definition: id,
         model: ModelId(digest(KIND, &message.model)?),
@@ -182,8 +185,9 @@ fn values_of(column: &v1::Column, count: usize) -> Result<Vec<Option<f32>>, Code
         of_step(step, steps)
     });
     let given: Vec<f32> = if column.steps == 0 { column.raw.clone() } else { stepped.collect() };
-    let is_there =
-        |index: usize| column.present.is_empty() || column.present.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0);
+    let is_there = |index: usize| {
+        column.present.is_empty() || column.present.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
+    };
     let expected = (0..count).filter(|index| is_there(*index)).count();
     if given.len() != expected {
         let message = format!("channel {}: expected {expected} values, got {}", column.channel, given.len());

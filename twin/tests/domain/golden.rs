@@ -1,0 +1,136 @@
+//! Encodings of every version are kept in `data/golden` for ever: what was written once is read for ever, and written the same today.
+
+use std::path::PathBuf;
+
+use crate::support::{START, Subject, VibrationScorer, blueprints, reading};
+use twin::codec;
+use twin::event::{Cause, Event, MaintenanceKind, RecordedReading, RiskChanged, ShardEvent, TelemetryRecorded, Work};
+use twin::features::FeatureId;
+use twin::ids::ModelId;
+use twin::level::Level;
+use twin::reading::{LATITUDE, LONGITUDE, SPEED};
+use twin::scoring::{Score, Scorer};
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../data/golden/v1").join(name)
+}
+
+/// The bytes on file. With `CIDP_NEW_GOLDEN=1` a file that is missing is written; one that is there never is.
+fn golden(name: &str, encoded: &[u8]) -> Vec<u8> {
+    let path = path(name);
+    if !path.exists() && std::env::var_os("CIDP_NEW_GOLDEN").is_some() {
+        std::fs::write(&path, encoded).expect("data/golden/v1 is there");
+    }
+    std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; a new event needs CIDP_NEW_GOLDEN=1 once", path.display()))
+}
+
+fn telemetry(spread: Option<f32>) -> Event {
+    let (blueprint, _) = blueprints();
+    let mut readings: Vec<RecordedReading> = (0..20)
+        .map(|i| {
+            let mut reading = reading(START + i * 5_000 + i % 3, 2.0 + i as f32 / 4.0);
+            reading.set(LATITUDE, 4.0511 + i as f32 / 1_000.0);
+            reading.set(LONGITUDE, 9.7679);
+            reading.set(SPEED, 64.2);
+            let mut score = Score::of_votes(i as f32 / 100.0);
+            score.spread = spread.unwrap_or(score.spread);
+            RecordedReading { reading, score: (i != 7).then_some(score) }
+        })
+        .collect();
+    // A value off the sensor's resolution, and a missing one.
+    readings[3].reading.set(0, 120.123_46);
+    readings[5].reading = reading(START + 25_000, 3.0);
+    Event::TelemetryRecorded(TelemetryRecorded {
+        definition: blueprint.definition.id,
+        model: VibrationScorer.model(),
+        thresholds: VibrationScorer.thresholds(),
+        readings,
+    })
+}
+
+fn events() -> Vec<(&'static str, Event)> {
+    let work = Work { at: START, component: "bearing".to_owned(), note: "note-1".to_owned() };
+    let alert = || format!("CC-2201-{START}");
+    vec![
+        ("LocomotiveCommissioned", Event::LocomotiveCommissioned { at: START }),
+        ("TelemetryRecorded", telemetry(None)),
+        ("TelemetryRecorded.spread", telemetry(Some(0.25))),
+        (
+            "RiskChanged",
+            Event::RiskChanged(RiskChanged {
+                from: Level::Watch,
+                to: Level::Danger,
+                at: START,
+                risk: 0.87,
+                spread: 0.33,
+                model: ModelId::of(b"model"),
+                base_rate: 0.08,
+                contributions: vec![(FeatureId(3 * 16 + 3), 0.31), (FeatureId(7), -0.02)],
+                reason: Some(3),
+            }),
+        ),
+        ("AlertRaised", Event::AlertRaised { alert: alert(), at: START, severity: Level::Watch, reason: Some(3) }),
+        ("AlertAcknowledged", Event::AlertAcknowledged { alert: alert(), at: START, comment: "c-1".to_owned() }),
+        ("AlertCleared", Event::AlertCleared { alert: alert(), at: START }),
+        ("MaintenanceRecorded", Event::MaintenanceRecorded { kind: MaintenanceKind::Corrective, work: work.clone() }),
+        ("FailureReported", Event::FailureReported(work)),
+        ("SignalLost", Event::SignalLost { at: START, last_received_at: START - 60_001 }),
+        ("SignalRestored", Event::SignalRestored { at: START }),
+        ("LocomotiveRetired", Event::LocomotiveRetired { at: START }),
+    ]
+}
+
+#[test]
+fn events_of_every_version_are_read_and_written_the_same() {
+    let (blueprint, blueprints) = blueprints();
+    let cause = Cause { source: "http".to_owned(), actor: "k-1".to_owned(), idempotency: 7, asked_at: START };
+    for (name, event) in events() {
+        let encoded = codec::encode_event(&event, &cause, &blueprint.definition);
+        let on_file = golden(&format!("{name}.bin"), &encoded);
+        let decoded =
+            codec::decode_event(codec::kind_of(&event), &on_file, &blueprints).expect("a golden file is read for ever");
+        assert_eq!(decoded, (event, cause.clone()), "{name}");
+        assert_eq!(encoded, on_file, "{name} is written otherwise than in version 1");
+    }
+}
+
+#[test]
+fn records_of_the_shard_are_read_and_written_the_same() {
+    let definition = blueprints().0.definition.id;
+    let batch = ShardEvent::BatchFolded {
+        topic: "cidp.readings".to_owned(),
+        partition: 3,
+        offsets: (100, 119),
+        accepted: 18,
+        refused: 1,
+        duplicate: 1,
+    };
+    let adopted = ShardEvent::DefinitionAdopted { definition, text: "name = \"locomotive\"".to_owned() };
+    for (name, event) in [("BatchFolded", batch), ("DefinitionAdopted", adopted)] {
+        let (kind, encoded) = codec::encode_shard_event(&event);
+        let on_file = golden(&format!("{name}.bin"), &encoded);
+        assert_eq!(codec::decode_shard_event(kind, &on_file), Ok(event), "{name}");
+        assert_eq!(encoded, on_file, "{name} is written otherwise than in version 1");
+    }
+}
+
+#[test]
+fn the_state_of_a_snapshot_is_read_and_written_the_same() {
+    let mut subject = Subject::new();
+    for batch in 0..5 {
+        let vibration = if batch == 4 { 8.0 } else { 2.0 };
+        subject.send(&(0..20).map(|i| reading(START + (batch * 20 + i) * 5_000, vibration)).collect::<Vec<_>>());
+    }
+    let encoded = codec::encode_state(&subject.state);
+    let on_file = golden("TwinState.bin", &encoded);
+    assert_eq!(codec::decode_state(&on_file).expect("a golden file is read for ever"), subject.state);
+    assert_eq!(encoded, on_file, "the state is written otherwise than in fold version {}", twin::FOLD_VERSION);
+}
+
+#[test]
+fn an_unknown_kind_is_an_error_and_never_skipped() {
+    let (_, blueprints) = blueprints();
+    let error = codec::decode_event(999, &[], &blueprints).expect_err("nobody knows it");
+    assert_eq!(error, codec::CodecError::UnknownKind(999));
+}

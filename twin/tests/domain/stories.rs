@@ -1,0 +1,140 @@
+//! Given, when, then: what a twin does in the situations that people know.
+
+use crate::support::{START, Subject, reading};
+use twin::command::{Command, decide_command};
+use twin::decide::decide_tick;
+use twin::event::{Cause, Event, MaintenanceKind, Work};
+use twin::instant::DAY;
+use twin::level::Level;
+use twin::reading::Reading;
+use twin::refusal::{CommandRefusal, Refusal};
+
+fn run(subject: &mut Subject, from_second: i64, vibrations: &[f32]) -> Vec<&'static str> {
+    let readings: Vec<Reading> =
+        vibrations.iter().enumerate().map(|(i, v)| reading(START + (from_second + 5 * i as i64) * 1_000, *v)).collect();
+    subject.send(&readings).events.iter().map(Event::name).collect()
+}
+
+#[test]
+fn a_locomotive_seen_for_the_first_time_is_commissioned_and_assessed() {
+    let mut subject = Subject::new();
+    assert_eq!(run(&mut subject, 0, &[2.0]), ["LocomotiveCommissioned", "TelemetryRecorded", "RiskChanged"]);
+    assert_eq!(subject.state.level, Level::Nominal);
+}
+
+#[test]
+fn danger_raises_one_alert_with_its_reason_and_nominal_clears_it() {
+    let mut subject = Subject::new();
+    run(&mut subject, 0, &[2.0]);
+    assert_eq!(run(&mut subject, 5, &[4.0, 4.0, 4.0]), ["TelemetryRecorded", "RiskChanged", "AlertRaised"]);
+    assert_eq!(run(&mut subject, 20, &[8.0, 8.0, 8.0]), ["TelemetryRecorded", "RiskChanged"]);
+    let alert = subject.state.alert.clone().expect("an open alert");
+    assert_eq!((alert.severity, alert.reason), (Level::Danger, Some(3)));
+    assert_eq!(alert.raised_at, START + 15_000);
+    assert_eq!(run(&mut subject, 35, &[1.0; 5]), ["TelemetryRecorded", "RiskChanged", "AlertCleared"]);
+    assert_eq!((subject.state.level, subject.state.alert.clone()), (Level::Nominal, None));
+}
+
+#[test]
+fn contributions_explain_the_change() {
+    let mut subject = Subject::new();
+    run(&mut subject, 0, &[8.0]);
+    let changed = subject.events().into_iter().find_map(|event| match event {
+        Event::RiskChanged(changed) => Some(changed),
+        _ => None,
+    });
+    let changed = changed.expect("a change");
+    let sum: f64 = changed.contributions.iter().map(|(_, weight)| weight).sum();
+    assert!((sum - (f64::from(changed.risk) - changed.base_rate)).abs() < 1e-6);
+}
+
+#[test]
+fn the_same_reading_is_a_duplicate_and_with_other_values_a_conflict() {
+    let mut subject = Subject::new();
+    subject.send(&[reading(START, 2.0)]);
+    let decision = subject.send(&[reading(START, 2.0), reading(START, 3.0)]);
+    assert_eq!((decision.accepted, decision.duplicates), (0, 1));
+    assert_eq!(decision.refused, [(1, Refusal::Conflict { recorded_at: START })]);
+}
+
+#[test]
+fn hours_without_radio_come_late_and_are_kept_once() {
+    let mut subject = Subject::new();
+    let hours: Vec<_> = (0..720).map(|i| reading(START + i * 5_000, 2.0)).collect();
+    subject.send(&[reading(START + DAY, 2.0)]);
+    let before = subject.state.windows.clone();
+    let decision = subject.send(&hours);
+    assert_eq!((decision.accepted, decision.duplicates), (720, 0));
+    let again = subject.send(&hours);
+    assert_eq!((again.accepted, again.duplicates), (0, 720), "the log recognises what memory forgot");
+    assert_eq!(subject.state.windows, before);
+}
+
+#[test]
+fn older_than_the_late_window_is_refused() {
+    let mut subject = Subject::new();
+    subject.send(&[reading(START + 8 * DAY, 2.0)]);
+    let decision = subject.send(&[reading(START, 2.0)]);
+    assert_eq!(decision.refused[0].1.code(), "too_late");
+}
+
+#[test]
+fn silence_is_noticed_once_and_makes_the_level_unknown_not_the_alert() {
+    let mut subject = Subject::new();
+    run(&mut subject, 0, &[8.0]);
+    let (id, blueprint) = (subject.id.clone(), subject.blueprint().clone());
+    let last = subject.state.last_received_at.expect("one arrived");
+    assert!(decide_tick(&mut subject.state, &id, last + 60_000, &blueprint).is_empty());
+    let events = decide_tick(&mut subject.state, &id, last + 60_001, &blueprint);
+    assert_eq!(events.iter().map(Event::name).collect::<Vec<_>>(), ["SignalLost", "RiskChanged"]);
+    subject.record(&events, &Cause::of("clock"));
+    assert!(decide_tick(&mut subject.state, &id, last + 120_000, &blueprint).is_empty());
+    assert_eq!((subject.state.level, subject.state.alert.is_some()), (Level::Unknown, true));
+    assert_eq!(run(&mut subject, 600, &[8.0]), ["SignalRestored", "TelemetryRecorded", "RiskChanged"]);
+    assert_eq!(subject.state.level, Level::Danger);
+    assert_eq!(subject.replay_all(), subject.state);
+}
+
+#[test]
+fn a_stuck_sensor_makes_the_level_unknown_until_it_moves() {
+    let mut subject = Subject::new();
+    run(&mut subject, 0, &[8.0; 180]);
+    assert_eq!(subject.state.level, Level::Danger);
+    run(&mut subject, 900, &[8.0]);
+    assert_eq!(subject.state.level, Level::Unknown);
+    run(&mut subject, 905, &[7.9]);
+    assert_eq!(subject.state.level, Level::Danger);
+}
+
+#[test]
+fn maintenance_starts_a_new_baseline() {
+    let mut subject = Subject::new();
+    run(&mut subject, 0, &[8.0, 8.0]);
+    let work = Work { at: START + 10_000, component: "bearing".to_owned(), note: String::new() };
+    let command = Command::RecordMaintenance { kind: MaintenanceKind::Corrective, work: work.clone() };
+    let cause = Cause { idempotency: 7, asked_at: START + 12_000, ..Cause::of("http") };
+    let events = decide_command(&mut subject.state, command.clone(), &cause).expect("accepted");
+    subject.record(&events, &cause);
+    assert_eq!(subject.state.maintenance.as_ref().map(|m| &m.work), Some(&work));
+    assert_eq!(
+        decide_command(&mut subject.state, command, &cause),
+        Ok(Vec::new()),
+        "the same key again changes nothing"
+    );
+    run(&mut subject, 15, &[1.0]);
+    assert_eq!(subject.state.windows.sensors[2].long.0, 1.0);
+    assert_eq!(subject.replay_all(), subject.state);
+}
+
+#[test]
+fn commands_are_refused_with_a_reason() {
+    let mut subject = Subject::new();
+    let cause = Cause { asked_at: START, ..Cause::of("http") };
+    assert_eq!(decide_command(&mut subject.state, Command::Retire, &cause), Err(CommandRefusal::Unknown));
+    run(&mut subject, 0, &[2.0]);
+    let work = Work { at: START + DAY, component: String::new(), note: String::new() };
+    let refused = decide_command(&mut subject.state, Command::ReportFailure(work), &cause).expect_err("in the future");
+    assert!(refused.to_string().starts_with("performed_at: expected a time"), "{refused}");
+    decide_command(&mut subject.state, Command::Retire, &cause).expect("in service");
+    assert_eq!(subject.send(&[reading(START + 60_000, 2.0)]).refused, [(0, Refusal::Retired)]);
+}
