@@ -140,7 +140,8 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// `Fenced` when the claim is not the newest, `Conflict` when `expected` is not the end, `VersionGap` when a locomotive's version
     /// is not its last one plus one.
-    async fn append(&self, claim: &Claim, expected: Sequence, records: Vec<NewRecord>) -> Result<Appended, AppendError>;
+    async fn append(&self, claim: &Claim, expected: Sequence, records: Vec<NewRecord>)
+    -> Result<Appended, AppendError>;
 
     /// The end of a shard.
     async fn head(&self, shard: ShardId) -> Result<Head, ReadError>;
@@ -149,13 +150,25 @@ pub trait Journal: Send + Sync + 'static {
     fn follow(&self, shard: ShardId) -> tokio::sync::watch::Receiver<Sequence>;
 
     /// Records of a shard from `from` on, in order: at most `max_records`, and about `max_bytes` of payload, but at least one if there is any.
-    async fn read(&self, shard: ShardId, from: Sequence, max_records: usize, max_bytes: usize) -> Result<Vec<Record>, ReadError>;
+    async fn read(
+        &self,
+        shard: ShardId,
+        from: Sequence,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, ReadError>;
 
     /// Records of one locomotive from version `from` on, in order, at most `max_records`, without scanning the shard.
     async fn read_locomotive(&self, locomotive: &str, from: u64, max_records: usize) -> Result<Vec<Record>, ReadError>;
 
     /// Records of one locomotive whose `occurred` range meets `[from, to]` and whose kind is `kind`, in order of version.
-    async fn read_occurred(&self, locomotive: &str, kind: u16, from: Millis, to: Millis) -> Result<Vec<Record>, ReadError>;
+    async fn read_occurred(
+        &self,
+        locomotive: &str,
+        kind: u16,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<Record>, ReadError>;
 
     /// The newest version of a locomotive, or `None` for one without history.
     async fn last_version(&self, locomotive: &str) -> Result<Option<u64>, ReadError>;

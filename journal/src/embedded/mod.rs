@@ -1,0 +1,319 @@
+//! The embedded log: one directory, one fjall database, one committer, no service. Which node may use it is settled by a lock.
+
+mod committer;
+mod directory;
+mod head;
+mod layout;
+mod store;
+mod tail;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fjall::{CompressionType, Database};
+use tokio::sync::watch;
+
+use crate::error::{AppendError, OpenError, ReadError};
+use crate::port::{
+    Appended, Claim, Head, Journal, Millis, NewRecord, Record, Sequence, ShardId, Snapshot, SnapshotEntry,
+};
+use committer::{Change, Committer};
+use directory::Directory;
+use head::HeadFile;
+use store::Store;
+use tail::{Shared, Tail};
+
+/// A clock: milliseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// The system's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as Millis))
+}
+
+/// How an embedded log is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// Its directory; created where needed.
+    pub directory: PathBuf,
+    /// Number of shards; must be that of its creation.
+    pub shards: ShardId,
+    /// Goes on although the log ends before what was acknowledged.
+    pub accept_loss: bool,
+    /// Gives the append times.
+    pub clock: Clock,
+}
+
+impl Options {
+    /// The usual options for a directory.
+    pub fn new(directory: impl Into<PathBuf>, shards: ShardId) -> Self {
+        Self { directory: directory.into(), shards, accept_loss: false, clock: system_clock() }
+    }
+}
+
+/// Bytes of memory for the engine's block cache.
+const CACHE: u64 = 128 << 20;
+/// Bytes of the engine's journal before memtables must reach the disk.
+const JOURNALING: u64 = 512 << 20;
+
+/// The embedded log.
+pub struct EmbeddedJournal {
+    shared: Arc<Shared>,
+    committer: std::sync::Mutex<Option<Committer>>,
+    directory: std::sync::Mutex<Directory>,
+}
+
+impl EmbeddedJournal {
+    /// Opens or creates a log, checks its end against HEAD and the chain of each shard's last block.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let directory = Directory::lock(&options.directory)?;
+        let shards = directory.shards(options.shards)?;
+        let storage = |error: fjall::Error| OpenError::Storage(error.to_string());
+        let database = Database::builder(directory.path.join("db"))
+            .cache_size(CACHE)
+            .max_journaling_size(JOURNALING)
+            .journal_compression(CompressionType::None)
+            .open()
+            .map_err(storage)?;
+        let store = Store::open(&database).map_err(storage)?;
+        let head_path = directory.path.join("HEAD");
+        let fault = |source| OpenError::Directory { path: head_path.display().to_string(), source };
+        let mut head = HeadFile::open(&head_path, usize::from(shards)).map_err(fault)?;
+        let mut tails = Vec::new();
+        for shard in 0..shards {
+            let (end, epoch) = store.tail(shard)?;
+            let (marked, hash) = head.marks()[usize::from(shard)];
+            check_against_head(&store, shard, &end, (marked, hash), options.accept_loss)?;
+            tails.push(Tail::new(end, epoch));
+        }
+        if options.accept_loss {
+            let marks = tails.iter().map(|tail| (tail.head.sequence, tail.head.hash)).enumerate();
+            head.advance(marks.collect::<Vec<_>>().into_iter()).map_err(fault)?;
+        }
+        let committer = Committer::start(database, head)
+            .map_err(|source| OpenError::Directory { path: "the journal's thread".to_owned(), source })?;
+        let shared = Arc::new(Shared::new(store, tails, committer.handle(), options.clock));
+        Ok(Self {
+            shared,
+            committer: std::sync::Mutex::new(Some(committer)),
+            directory: std::sync::Mutex::new(directory),
+        })
+    }
+
+    /// Writes into the lock file where this process can be asked, for those who find the log locked.
+    pub fn set_holder(&self, address: &str) -> std::io::Result<()> {
+        self.directory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).set_holder(address)
+    }
+
+    /// Waits until everything asked for is durable, then stops writing. Later appends answer `Closed`.
+    pub async fn close(&self) {
+        let committer = self.committer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        self.shared.close();
+        if let Some(committer) = committer
+            && tokio::task::spawn_blocking(move || committer.join()).await.is_err()
+        {
+            tracing::error!("closing the log was interrupted");
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let store = self.shared.store.clone();
+        let task = tokio::task::spawn_blocking(move || read(&store));
+        task.await.map_err(|error| ReadError::Storage(format!("a read was interrupted: {error}")))?
+    }
+
+    fn check_shard(&self, shard: ShardId) -> Result<usize, ReadError> {
+        let shards = self.shards();
+        if shard < shards { Ok(usize::from(shard)) } else { Err(ReadError::NoSuchShard { shard, shards }) }
+    }
+}
+
+fn check_against_head(
+    store: &Store,
+    shard: ShardId,
+    end: &Head,
+    (marked, hash): head::Mark,
+    accept_loss: bool,
+) -> Result<(), OpenError> {
+    if accept_loss || marked == 0 {
+        return Ok(());
+    }
+    if end.sequence < marked {
+        return Err(OpenError::BehindHead { shard, head: marked, log: end.sequence });
+    }
+    let at_mark = store.read(shard, marked, 1, 0)?;
+    if at_mark.first().is_some_and(|record| record.sequence == marked && record.hash == hash) {
+        Ok(())
+    } else {
+        Err(OpenError::Diverged { shard, head: marked })
+    }
+}
+
+#[async_trait]
+impl Journal for EmbeddedJournal {
+    fn shards(&self) -> ShardId {
+        self.shared.shards()
+    }
+
+    async fn claim(&self, shard: ShardId, node: &str) -> Result<Claim, AppendError> {
+        self.check_shard(shard)?;
+        let (writer, node) = (Arc::clone(&self.shared), node.to_owned());
+        shielded(async move { writer.claim(shard, &node).await }).await
+    }
+
+    async fn append(
+        &self,
+        claim: &Claim,
+        expected: Sequence,
+        records: Vec<NewRecord>,
+    ) -> Result<Appended, AppendError> {
+        self.check_shard(claim.shard)?;
+        let (writer, claim) = (Arc::clone(&self.shared), *claim);
+        shielded(async move { writer.append(claim, expected, records).await }).await
+    }
+
+    async fn head(&self, shard: ShardId) -> Result<Head, ReadError> {
+        Ok(self.shared.durable(self.check_shard(shard)?))
+    }
+
+    fn follow(&self, shard: ShardId) -> watch::Receiver<Sequence> {
+        self.shared.follow(usize::from(shard))
+    }
+
+    async fn read(
+        &self,
+        shard: ShardId,
+        from: Sequence,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        self.check_shard(shard)?;
+        self.blocking(move |store| store.read(shard, from, max_records, max_bytes)).await
+    }
+
+    async fn read_locomotive(&self, locomotive: &str, from: u64, max_records: usize) -> Result<Vec<Record>, ReadError> {
+        let locomotive = locomotive.to_owned();
+        self.blocking(move |store| store.read_locomotive(&locomotive, from, max_records)).await
+    }
+
+    async fn read_occurred(
+        &self,
+        locomotive: &str,
+        kind: u16,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<Record>, ReadError> {
+        let locomotive = locomotive.to_owned();
+        self.blocking(move |store| store.read_occurred(&locomotive, kind, from, to)).await
+    }
+
+    async fn last_version(&self, locomotive: &str) -> Result<Option<u64>, ReadError> {
+        let locomotive = locomotive.to_owned();
+        self.blocking(move |store| store.last_version(&locomotive)).await
+    }
+
+    async fn version_at(&self, locomotive: &str, at: Millis) -> Result<Option<u64>, ReadError> {
+        let locomotive = locomotive.to_owned();
+        self.blocking(move |store| store.version_at(&locomotive, at)).await
+    }
+
+    async fn position_at(&self, shard: ShardId, at: Millis) -> Result<Sequence, ReadError> {
+        self.check_shard(shard)?;
+        self.blocking(move |store| store.position_at(shard, at)).await
+    }
+
+    async fn locomotives(&self, shard: ShardId, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, ReadError> {
+        self.check_shard(shard)?;
+        let after = after.map(str::to_owned);
+        self.blocking(move |store| store.locomotives(shard, after.as_deref(), limit)).await
+    }
+
+    async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), AppendError> {
+        self.check_shard(snapshot.shard)?;
+        let changes = self.blocking(move |store| snapshot_changes(store, &snapshot)).await?;
+        self.shared.commit(changes).await
+    }
+
+    async fn snapshot(&self, shard: ShardId, at_most: Sequence) -> Result<Option<Snapshot>, ReadError> {
+        self.check_shard(shard)?;
+        self.blocking(move |store| store.snapshot(shard, at_most)).await
+    }
+
+    async fn snapshot_entry(
+        &self,
+        shard: ShardId,
+        at_most: Sequence,
+        locomotive: &str,
+    ) -> Result<Option<(Sequence, Bytes, SnapshotEntry)>, ReadError> {
+        self.check_shard(shard)?;
+        let locomotive = locomotive.to_owned();
+        self.blocking(move |store| store.snapshot_entry(shard, at_most, &locomotive)).await
+    }
+
+    async fn cursor(&self, name: &str, shard: ShardId) -> Result<Sequence, ReadError> {
+        self.check_shard(shard)?;
+        let name = name.to_owned();
+        self.blocking(move |store| store.cursor(&name, shard)).await
+    }
+
+    async fn move_cursor(&self, name: &str, shard: ShardId, to: Sequence) -> Result<(), AppendError> {
+        self.check_shard(shard)?;
+        let cursors = self.shared.store.cursors.clone();
+        let change = Change::Put(cursors, layout::member_key(shard, name), layout::numbered(to, &[]));
+        self.shared.commit(vec![change]).await
+    }
+
+    async fn put_erasable(&self, id: &str, text: &str) -> Result<(), AppendError> {
+        let erasable = self.shared.store.erasable.clone();
+        self.shared.commit(vec![Change::Put(erasable, id.as_bytes().to_vec(), text.as_bytes().to_vec())]).await
+    }
+
+    async fn erasable(&self, id: &str) -> Result<Option<String>, ReadError> {
+        let id = id.to_owned();
+        self.blocking(move |store| store.erasable(&id)).await
+    }
+
+    async fn erase(&self, id: &str) -> Result<(), AppendError> {
+        let erasable = self.shared.store.erasable.clone();
+        self.shared.commit(vec![Change::Remove(erasable, id.as_bytes().to_vec())]).await
+    }
+
+    async fn verify(&self, shard: ShardId, from: Sequence) -> Result<Head, ReadError> {
+        self.check_shard(shard)?;
+        self.blocking(move |store| store.verify(shard, from)).await
+    }
+}
+
+/// Runs a write to its end even when the caller goes away, so that memory and disk never differ.
+async fn shielded<T: Send + 'static>(
+    write: impl Future<Output = Result<T, AppendError>> + Send + 'static,
+) -> Result<T, AppendError> {
+    tokio::spawn(write).await.map_err(|error| AppendError::Poisoned(format!("an append was interrupted: {error}")))?
+}
+
+/// What a new snapshot writes, and what it makes superfluous: all but the two newest.
+fn snapshot_changes(store: &Store, snapshot: &Snapshot) -> Result<Vec<Change>, ReadError> {
+    let Snapshot { shard, sequence, appended_at, manifest, entries } = snapshot;
+    let mut changes = Vec::with_capacity(entries.len() + 1);
+    for entry in entries {
+        let key = layout::entry_key(*shard, *sequence, &entry.locomotive);
+        changes.push(Change::Put(store.entries.clone(), key, layout::numbered(entry.version, &entry.state)));
+    }
+    let key = layout::shard_key(*shard, *sequence).to_vec();
+    changes.push(Change::Put(store.manifests.clone(), key, layout::numbered(*appended_at as u64, manifest)));
+    let mut older = store.snapshots(*shard)?;
+    older.retain(|position| position < sequence);
+    older.pop();
+    for position in older {
+        changes.push(Change::Remove(store.manifests.clone(), layout::shard_key(*shard, position).to_vec()));
+        let entries = store.entry_keys(*shard, position)?;
+        changes.extend(entries.into_iter().map(|key| Change::Remove(store.entries.clone(), key)));
+    }
+    Ok(changes)
+}

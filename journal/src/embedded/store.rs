@@ -1,0 +1,313 @@
+//! Reading the embedded log's keyspaces. Everything here blocks; the adapter calls it off the async threads.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+
+use super::layout::{self, IndexRow};
+use crate::block::{self, Opened};
+use crate::error::ReadError;
+use crate::hash::GENESIS;
+use crate::port::{Head, Millis, Record, Sequence, ShardId, Snapshot, SnapshotEntry};
+
+/// The keyspaces.
+#[derive(Clone)]
+pub(super) struct Store {
+    /// Blocks of records: shard, first position → block.
+    pub(super) blocks: Keyspace,
+    /// Append times: shard, time → last position appended then.
+    pub(super) times: Keyspace,
+    /// The index: locomotive, version → where.
+    pub(super) index: Keyspace,
+    /// Locomotives of a shard.
+    pub(super) members: Keyspace,
+    /// Manifests of snapshots: shard, position → append time, manifest.
+    pub(super) manifests: Keyspace,
+    /// Entries of snapshots: shard, position, locomotive → version, state.
+    pub(super) entries: Keyspace,
+    /// Named cursors.
+    pub(super) cursors: Keyspace,
+    /// Text that can be erased.
+    pub(super) erasable: Keyspace,
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is given to map_err by name")]
+fn storage(error: fjall::Error) -> ReadError {
+    ReadError::Storage(error.to_string())
+}
+
+impl Store {
+    pub(super) fn open(database: &Database) -> Result<Self, fjall::Error> {
+        let keyspace = |name: &str| database.keyspace(name, KeyspaceCreateOptions::default);
+        Ok(Self {
+            blocks: keyspace("blocks")?,
+            times: keyspace("times")?,
+            index: keyspace("index")?,
+            members: keyspace("members")?,
+            manifests: keyspace("manifests")?,
+            entries: keyspace("entries")?,
+            cursors: keyspace("cursors")?,
+            erasable: keyspace("erasable")?,
+        })
+    }
+
+    /// The end of a shard and the newest epoch, the last block verified.
+    pub(super) fn tail(&self, shard: ShardId) -> Result<(Head, u64), ReadError> {
+        let all = layout::shard_key(shard, 0)..=layout::shard_key(shard, u64::MAX);
+        let Some(last) = self.blocks.range(all).next_back() else {
+            return Ok((Head { sequence: 0, hash: GENESIS, appended_at: 0 }, 0));
+        };
+        let (key, value) = last.into_inner().map_err(storage)?;
+        let opened = open_block(shard, &key, &value)?;
+        let Some(record) = opened.records.last() else {
+            return Err(ReadError::Damaged { shard, sequence: 0, message: "an empty block".to_owned() });
+        };
+        let head = Head { sequence: record.sequence, hash: opened.after, appended_at: record.appended_at };
+        Ok((head, opened.epoch))
+    }
+
+    /// Blocks of a shard from the one that holds `from` on, each verified in itself.
+    fn blocks_from(
+        &self,
+        shard: ShardId,
+        from: Sequence,
+    ) -> Result<impl Iterator<Item = Result<Opened, ReadError>> + use<>, ReadError> {
+        let before = layout::shard_key(shard, 0)..=layout::shard_key(shard, from);
+        let start = match self.blocks.range(before).next_back() {
+            Some(guard) => layout::number_of(&guard.key().map_err(storage)?).unwrap_or(from),
+            None => from,
+        };
+        let range = self.blocks.range(layout::shard_key(shard, start)..=layout::shard_key(shard, u64::MAX));
+        Ok(range.map(move |guard| {
+            let (key, value) = guard.into_inner().map_err(storage)?;
+            open_block(shard, &key, &value)
+        }))
+    }
+
+    pub(super) fn read(
+        &self,
+        shard: ShardId,
+        from: Sequence,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        for opened in self.blocks_from(shard, from.max(1))? {
+            for record in opened?.records.into_iter().filter(|record| record.sequence >= from) {
+                if records.len() >= max_records || (bytes >= max_bytes && !records.is_empty()) {
+                    return Ok(records);
+                }
+                bytes += record.payload.len();
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+
+    pub(super) fn last_version(&self, locomotive: &str) -> Result<Option<u64>, ReadError> {
+        match self.index.prefix(layout::stream_prefix(locomotive)).next_back() {
+            Some(guard) => Ok(layout::version_of(&guard.key().map_err(storage)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn row(&self, locomotive: &str, version: u64) -> Result<Option<IndexRow>, ReadError> {
+        let value = self.index.get(layout::stream_key(locomotive, version)).map_err(storage)?;
+        value.map(|value| decode_row(&value)).transpose()
+    }
+
+    fn rows(&self, locomotive: &str, from: u64) -> impl Iterator<Item = Result<IndexRow, ReadError>> + use<> {
+        let range = layout::stream_key(locomotive, from)..=layout::stream_key(locomotive, u64::MAX);
+        self.index.range(range).map(|guard| decode_row(&guard.value().map_err(storage)?))
+    }
+
+    pub(super) fn read_locomotive(
+        &self,
+        locomotive: &str,
+        from: u64,
+        max_records: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        self.records_of(self.rows(locomotive, from).take(max_records))
+    }
+
+    pub(super) fn read_occurred(
+        &self,
+        locomotive: &str,
+        kind: u16,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<Record>, ReadError> {
+        let meets = |row: &IndexRow| row.kind == kind && row.occurred.0 <= to && row.occurred.1 >= from;
+        self.records_of(self.rows(locomotive, 1).filter(|row| row.as_ref().map_or(true, meets)))
+    }
+
+    /// The records that index rows point at; a block that holds several neighbours is opened once.
+    fn records_of(&self, rows: impl Iterator<Item = Result<IndexRow, ReadError>>) -> Result<Vec<Record>, ReadError> {
+        let mut found = Vec::new();
+        let mut open: Option<(ShardId, Sequence, Vec<Record>)> = None;
+        for row in rows {
+            let row = row?;
+            let missing = || ReadError::Damaged {
+                shard: row.shard,
+                sequence: row.sequence,
+                message: "the index points at a record that is not there".to_owned(),
+            };
+            if open.as_ref().is_none_or(|(shard, block, _)| (*shard, *block) != (row.shard, row.block)) {
+                let key = layout::shard_key(row.shard, row.block);
+                let value = self.blocks.get(key).map_err(storage)?.ok_or_else(missing)?;
+                open = Some((row.shard, row.block, open_block(row.shard, &key, &value)?.records));
+            }
+            let record = open.as_ref().and_then(|(_, block, records)| records.get((row.sequence - block) as usize));
+            found.push(record.ok_or_else(missing)?.clone());
+        }
+        Ok(found)
+    }
+
+    /// Versions are gapless and append times never run backwards: halving finds the last one in time.
+    pub(super) fn version_at(&self, locomotive: &str, at: Millis) -> Result<Option<u64>, ReadError> {
+        let Some(last) = self.last_version(locomotive)? else {
+            return Ok(None);
+        };
+        let (mut known, mut beyond) = (0, last + 1);
+        while beyond - known > 1 {
+            let middle = known + (beyond - known) / 2;
+            match self.row(locomotive, middle)? {
+                Some(row) if row.appended_at <= at => known = middle,
+                Some(_) | None => beyond = middle,
+            }
+        }
+        Ok((known > 0).then_some(known))
+    }
+
+    pub(super) fn position_at(&self, shard: ShardId, at: Millis) -> Result<Sequence, ReadError> {
+        let range = layout::shard_key(shard, 0)..=layout::shard_key(shard, at.max(0) as u64);
+        match self.times.range(range).next_back() {
+            Some(guard) => {
+                Ok(layout::split_numbered(&guard.value().map_err(storage)?).map_or(0, |(sequence, _)| sequence))
+            }
+            None => Ok(0),
+        }
+    }
+
+    pub(super) fn locomotives(
+        &self,
+        shard: ShardId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Arc<str>>, ReadError> {
+        let start = layout::member_key(shard, after.unwrap_or_default());
+        let id = |key: &[u8]| {
+            std::str::from_utf8(&key[2..]).map(Arc::from).map_err(|error| ReadError::Storage(error.to_string()))
+        };
+        // An id is never empty, so that the bare shard is before all of its members.
+        let members =
+            self.members.range((Bound::Excluded(start), Bound::Unbounded)).map(|guard| guard.key().map_err(storage));
+        let of_shard = members.take_while(|key| key.as_ref().map_or(true, |key| key.starts_with(&shard.to_be_bytes())));
+        of_shard.take(limit).map(|key| id(&key?)).collect()
+    }
+
+    fn manifest(&self, shard: ShardId, at_most: Sequence) -> Result<Option<(Sequence, Millis, Bytes)>, ReadError> {
+        let range = layout::shard_key(shard, 0)..=layout::shard_key(shard, at_most);
+        let Some(guard) = self.manifests.range(range).next_back() else {
+            return Ok(None);
+        };
+        let (key, value) = guard.into_inner().map_err(storage)?;
+        let damaged = || ReadError::Storage("a snapshot's manifest is malformed".to_owned());
+        let (appended_at, manifest) = layout::split_numbered(&value).ok_or_else(damaged)?;
+        let sequence = layout::number_of(&key).ok_or_else(damaged)?;
+        Ok(Some((sequence, appended_at as Millis, Bytes::copy_from_slice(manifest))))
+    }
+
+    pub(super) fn snapshot(&self, shard: ShardId, at_most: Sequence) -> Result<Option<Snapshot>, ReadError> {
+        let Some((sequence, appended_at, manifest)) = self.manifest(shard, at_most)? else {
+            return Ok(None);
+        };
+        let mut entries = Vec::new();
+        for guard in self.entries.prefix(layout::shard_key(shard, sequence)) {
+            let (key, value) = guard.into_inner().map_err(storage)?;
+            entries.push(decode_entry(&key[10..], &value)?);
+        }
+        Ok(Some(Snapshot { shard, sequence, appended_at, manifest, entries }))
+    }
+
+    pub(super) fn snapshot_entry(
+        &self,
+        shard: ShardId,
+        at_most: Sequence,
+        locomotive: &str,
+    ) -> Result<Option<(Sequence, Bytes, SnapshotEntry)>, ReadError> {
+        let Some((sequence, _, manifest)) = self.manifest(shard, at_most)? else {
+            return Ok(None);
+        };
+        let value = self.entries.get(layout::entry_key(shard, sequence, locomotive)).map_err(storage)?;
+        let entry = value.map(|value| decode_entry(locomotive.as_bytes(), &value)).transpose()?;
+        Ok(entry.map(|entry| (sequence, manifest, entry)))
+    }
+
+    /// Positions of the snapshots of a shard, oldest first.
+    pub(super) fn snapshots(&self, shard: ShardId) -> Result<Vec<Sequence>, ReadError> {
+        let key = |guard: fjall::Guard| Ok(layout::number_of(&guard.key().map_err(storage)?).unwrap_or_default());
+        self.manifests.prefix(shard.to_be_bytes()).map(key).collect()
+    }
+
+    /// Keys of all entries of one snapshot.
+    pub(super) fn entry_keys(&self, shard: ShardId, sequence: Sequence) -> Result<Vec<Vec<u8>>, ReadError> {
+        let key = |guard: fjall::Guard| Ok(guard.key().map_err(storage)?.to_vec());
+        self.entries.prefix(layout::shard_key(shard, sequence)).map(key).collect()
+    }
+
+    pub(super) fn cursor(&self, name: &str, shard: ShardId) -> Result<Sequence, ReadError> {
+        let value = self.cursors.get(layout::member_key(shard, name)).map_err(storage)?;
+        Ok(value.and_then(|value| layout::split_numbered(&value).map(|(sequence, _)| sequence)).unwrap_or_default())
+    }
+
+    pub(super) fn erasable(&self, id: &str) -> Result<Option<String>, ReadError> {
+        let text = self.erasable.get(id).map_err(storage)?;
+        Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Recomputes the chain from `from` to the end of the shard.
+    pub(super) fn verify(&self, shard: ShardId, from: Sequence) -> Result<Head, ReadError> {
+        let mut head = Head { sequence: 0, hash: GENESIS, appended_at: 0 };
+        let mut next: Option<Sequence> = None;
+        for opened in self.blocks_from(shard, from.max(1))? {
+            let opened = opened?;
+            let first = opened.records.first().map_or(0, |record| record.sequence);
+            let damaged = |message: &str| ReadError::Damaged { shard, sequence: first, message: message.to_owned() };
+            if next.is_some_and(|next| next != first) || (next.is_none() && from <= 1 && first != 1) {
+                return Err(damaged("records before this one are missing"));
+            }
+            if (next.is_some() || first == 1) && opened.before != head.hash {
+                return Err(damaged("the chain hash before this record is not that of the record before"));
+            }
+            if let Some(last) = opened.records.last() {
+                if last.appended_at < head.appended_at {
+                    return Err(damaged("the append time runs backwards"));
+                }
+                head = Head { sequence: last.sequence, hash: opened.after, appended_at: last.appended_at };
+                next = Some(last.sequence + 1);
+            }
+        }
+        Ok(head)
+    }
+}
+
+fn open_block(shard: ShardId, key: &[u8], value: &[u8]) -> Result<Opened, ReadError> {
+    let first = layout::number_of(key).unwrap_or_default();
+    let damaged = |(sequence, message)| ReadError::Damaged { shard, sequence, message };
+    block::open(shard, first, &Bytes::copy_from_slice(value)).map_err(damaged)
+}
+
+fn decode_row(value: &[u8]) -> Result<IndexRow, ReadError> {
+    IndexRow::decode(value).ok_or_else(|| ReadError::Storage("a row of the index is malformed".to_owned()))
+}
+
+fn decode_entry(id: &[u8], value: &[u8]) -> Result<SnapshotEntry, ReadError> {
+    let malformed = || ReadError::Storage("an entry of a snapshot is malformed".to_owned());
+    let (version, state) = layout::split_numbered(value).ok_or_else(malformed)?;
+    let locomotive = std::str::from_utf8(id).map_err(|_| malformed())?;
+    Ok(SnapshotEntry { locomotive: Arc::from(locomotive), version, state: Bytes::copy_from_slice(state) })
+}

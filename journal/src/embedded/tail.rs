@@ -1,0 +1,177 @@
+//! The writing end of every shard: who may append, where, and what the next version of each locomotive is.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustc_hash::FxHashMap;
+use tokio::sync::{mpsc, watch};
+
+use super::Clock;
+use super::committer::{self, Change, Request};
+use super::layout::{self, IndexRow};
+use super::store::Store;
+use crate::block::{self, AppendHead};
+use crate::error::AppendError;
+use crate::kinds::{SHARD_OPENED, ShardOpened};
+use crate::port::{Appended, Claim, FIRST_FOREIGN_KIND, Head, NewRecord, Sequence, ShardId};
+
+/// Longest locomotive id, in bytes.
+const MAX_ID: usize = 255;
+
+/// The end of one shard.
+pub(super) struct Tail {
+    pub(super) head: Head,
+    epoch: u64,
+    versions: FxHashMap<Arc<str>, u64>,
+}
+
+impl Tail {
+    pub(super) fn new(head: Head, epoch: u64) -> Self {
+        Self { head, epoch, versions: FxHashMap::default() }
+    }
+}
+
+/// What all writers share.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    tails: Vec<tokio::sync::Mutex<Tail>>,
+    durable: Vec<Mutex<Head>>,
+    followers: Vec<watch::Sender<Sequence>>,
+    committer: Mutex<Option<mpsc::Sender<Request>>>,
+    clock: Clock,
+}
+
+impl Shared {
+    pub(super) fn new(store: Store, tails: Vec<Tail>, committer: mpsc::Sender<Request>, clock: Clock) -> Self {
+        Self {
+            store,
+            durable: tails.iter().map(|tail| Mutex::new(tail.head)).collect(),
+            followers: tails.iter().map(|tail| watch::Sender::new(tail.head.sequence)).collect(),
+            tails: tails.into_iter().map(tokio::sync::Mutex::new).collect(),
+            committer: Mutex::new(Some(committer)),
+            clock,
+        }
+    }
+
+    pub(super) fn shards(&self) -> ShardId {
+        self.tails.len() as ShardId
+    }
+
+    pub(super) fn durable(&self, shard: usize) -> Head {
+        *self.durable[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn follow(&self, shard: usize) -> watch::Receiver<Sequence> {
+        self.followers[shard].subscribe()
+    }
+
+    pub(super) fn close(&self) {
+        self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn committer(&self) -> Result<mpsc::Sender<Request>, AppendError> {
+        self.committer.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(AppendError::Closed)
+    }
+
+    /// Makes changes durable that are no records.
+    pub(super) async fn commit(&self, changes: Vec<Change>) -> Result<(), AppendError> {
+        committer::commit(&self.committer()?, changes, None).await
+    }
+
+    pub(super) async fn claim(&self, shard: ShardId, node: &str) -> Result<Claim, AppendError> {
+        let mut tail = self.tails[usize::from(shard)].lock().await;
+        let epoch = tail.epoch + 1;
+        let now = (self.clock)();
+        let opened = ShardOpened { epoch, node: node.to_owned() };
+        let record = NewRecord { stream: None, kind: SHARD_OPENED, occurred: (now, now), payload: opened.to_payload() };
+        let appended = self.write(&mut tail, shard, epoch, &[record]).await?;
+        tail.epoch = epoch;
+        Ok(Claim { shard, epoch, opened_at: appended.last })
+    }
+
+    pub(super) async fn append(
+        &self,
+        claim: Claim,
+        expected: Sequence,
+        records: Vec<NewRecord>,
+    ) -> Result<Appended, AppendError> {
+        let Claim { shard, epoch, .. } = claim;
+        let mut tail = self.tails[usize::from(shard)].lock().await;
+        if tail.epoch != epoch {
+            return Err(AppendError::Fenced { shard, claimed: epoch, current: tail.epoch });
+        }
+        if tail.head.sequence != expected {
+            return Err(AppendError::Conflict { shard, expected, actual: tail.head.sequence });
+        }
+        if records.is_empty() {
+            return Err(AppendError::Invalid("expected at least one record, got none".to_owned()));
+        }
+        if let Some(record) = records.iter().find(|record| record.kind < FIRST_FOREIGN_KIND) {
+            let message = format!("expected a kind of {FIRST_FOREIGN_KIND} or more, got {}", record.kind);
+            return Err(AppendError::Invalid(message));
+        }
+        let versions = self.next_versions(&mut tail, &records)?;
+        let appended = self.write(&mut tail, shard, epoch, &records).await?;
+        tail.versions.extend(versions);
+        Ok(appended)
+    }
+
+    /// Checks that versions go on without a gap; gives the last one of every locomotive after this append.
+    fn next_versions(&self, tail: &mut Tail, records: &[NewRecord]) -> Result<FxHashMap<Arc<str>, u64>, AppendError> {
+        let mut moved: FxHashMap<Arc<str>, u64> = FxHashMap::default();
+        for stream in records.iter().filter_map(|record| record.stream.as_ref()) {
+            let id = &stream.locomotive;
+            let last = match moved.get(id).or_else(|| tail.versions.get(id)) {
+                Some(version) => *version,
+                None if id.is_empty() || id.len() > MAX_ID || id.contains('\0') => {
+                    let message = format!("expected an id of 1 to {MAX_ID} bytes without zero bytes, got {id:?}");
+                    return Err(AppendError::Invalid(message));
+                }
+                None => self.store.last_version(id)?.unwrap_or_default(),
+            };
+            if stream.version != last + 1 {
+                let (locomotive, expected, got) = (id.to_string(), last + 1, stream.version);
+                return Err(AppendError::VersionGap { locomotive, expected, got });
+            }
+            moved.insert(Arc::clone(id), stream.version);
+        }
+        Ok(moved)
+    }
+
+    async fn write(
+        &self,
+        tail: &mut Tail,
+        shard: ShardId,
+        epoch: u64,
+        records: &[NewRecord],
+    ) -> Result<Appended, AppendError> {
+        let first = tail.head.sequence + 1;
+        let appended_at = (self.clock)().max(tail.head.appended_at);
+        let head = AppendHead { shard, first, appended_at, epoch, previous: tail.head.hash };
+        let mut changes = Vec::with_capacity(records.len() + 8);
+        let locate = |sequence: Sequence, record: &NewRecord, block: Sequence| {
+            if let Some(stream) = &record.stream {
+                let row =
+                    IndexRow { shard, block, sequence, kind: record.kind, appended_at, occurred: record.occurred };
+                let key = layout::stream_key(&stream.locomotive, stream.version);
+                changes.push(Change::Put(self.store.index.clone(), key, row.encode()));
+                if stream.version == 1 {
+                    let key = layout::member_key(shard, &stream.locomotive);
+                    changes.push(Change::Put(self.store.members.clone(), key, Vec::new()));
+                }
+            }
+        };
+        let (blocks, hash) = block::encode(&head, records, locate);
+        let last = tail.head.sequence + records.len() as u64;
+        for block in blocks {
+            let key = layout::shard_key(shard, block.first).to_vec();
+            changes.push(Change::Put(self.store.blocks.clone(), key, block.bytes));
+        }
+        let time = layout::shard_key(shard, appended_at.max(0) as u64).to_vec();
+        changes.push(Change::Put(self.store.times.clone(), time, layout::numbered(last, &[])));
+        committer::commit(&self.committer()?, changes, Some((usize::from(shard), (last, hash)))).await?;
+        tail.head = Head { sequence: last, hash, appended_at };
+        *self.durable[usize::from(shard)].lock().unwrap_or_else(PoisonError::into_inner) = tail.head;
+        self.followers[usize::from(shard)].send_replace(last);
+        Ok(Appended { first, last, appended_at, hash })
+    }
+}

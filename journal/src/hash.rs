@@ -1,0 +1,52 @@
+//! The hash chain: hash = BLAKE3(previous hash ‖ header ‖ BLAKE3(payload)), so that a payload may be dropped and the chain still verifies.
+//!
+//! The header, by the byte, integers big-endian: shard (2), sequence (8), `appended_at` (8, signed), kind (2), earliest and latest event
+//! time (8 + 8, signed), version of the locomotive (8, 0 for a record of the shard), length of its id (1), the id.
+
+use crate::port::{Millis, Sequence, ShardId};
+
+/// A hash of the chain.
+pub type ChainHash = [u8; 32];
+
+/// The hash before the first record of a shard.
+pub const GENESIS: ChainHash = [0; 32];
+
+/// What the chain holds of a record beside its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct Header<'a> {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Its position.
+    pub sequence: Sequence,
+    /// When it was appended.
+    pub appended_at: Millis,
+    /// Its kind.
+    pub kind: u16,
+    /// Earliest and latest event time.
+    pub occurred: (Millis, Millis),
+    /// Id and version of its locomotive.
+    pub stream: Option<(&'a str, u64)>,
+}
+
+/// The hash after a record.
+pub fn link(previous: &ChainHash, header: &Header<'_>, payload: &[u8]) -> ChainHash {
+    link_digest(previous, header, blake3::hash(payload).as_bytes())
+}
+
+/// The hash after a record of which only the payload's hash is known.
+pub fn link_digest(previous: &ChainHash, header: &Header<'_>, payload_hash: &ChainHash) -> ChainHash {
+    let (id, version) = header.stream.unwrap_or(("", 0));
+    let mut bytes = Vec::with_capacity(128 + id.len());
+    bytes.extend_from_slice(previous);
+    bytes.extend_from_slice(&header.shard.to_be_bytes());
+    bytes.extend_from_slice(&header.sequence.to_be_bytes());
+    bytes.extend_from_slice(&header.appended_at.to_be_bytes());
+    bytes.extend_from_slice(&header.kind.to_be_bytes());
+    bytes.extend_from_slice(&header.occurred.0.to_be_bytes());
+    bytes.extend_from_slice(&header.occurred.1.to_be_bytes());
+    bytes.extend_from_slice(&version.to_be_bytes());
+    bytes.push(id.len() as u8);
+    bytes.extend_from_slice(id.as_bytes());
+    bytes.extend_from_slice(payload_hash);
+    *blake3::hash(&bytes).as_bytes()
+}

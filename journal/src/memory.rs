@@ -1,0 +1,302 @@
+//! The log in memory, for tests: the same promises, nothing survives.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::embedded::{Clock, system_clock};
+use crate::error::{AppendError, ReadError};
+use crate::hash::{self, GENESIS, Header};
+use crate::kinds::{SHARD_OPENED, ShardOpened};
+use crate::port::{
+    Appended, Claim, FIRST_FOREIGN_KIND, Head, Journal, Millis, NewRecord, Record, Sequence, ShardId, Snapshot,
+    SnapshotEntry,
+};
+
+#[derive(Default)]
+struct Shard {
+    records: Vec<Record>,
+    epoch: u64,
+    snapshots: BTreeMap<Sequence, Snapshot>,
+}
+
+#[derive(Default)]
+struct Contents {
+    shards: Vec<Shard>,
+    /// Locomotive → shard and sequence of each version.
+    index: BTreeMap<Arc<str>, Vec<(ShardId, Sequence)>>,
+    cursors: BTreeMap<(String, ShardId), Sequence>,
+    erasable: BTreeMap<String, String>,
+}
+
+/// The log in memory.
+pub struct MemoryJournal {
+    contents: Mutex<Contents>,
+    followers: Vec<watch::Sender<Sequence>>,
+    clock: Clock,
+}
+
+impl MemoryJournal {
+    /// An empty log on the system's clock.
+    pub fn new(shards: ShardId) -> Self {
+        Self::with_clock(shards, system_clock())
+    }
+
+    /// An empty log on a clock of the caller's.
+    pub fn with_clock(shards: ShardId, clock: Clock) -> Self {
+        let contents = Contents { shards: (0..shards).map(|_| Shard::default()).collect(), ..Contents::default() };
+        let followers = (0..shards).map(|_| watch::Sender::new(0)).collect();
+        Self { contents: Mutex::new(contents), followers, clock }
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_shard(&self, shard: ShardId) -> Result<usize, ReadError> {
+        let shards = self.shards();
+        if shard < shards { Ok(usize::from(shard)) } else { Err(ReadError::NoSuchShard { shard, shards }) }
+    }
+
+    fn write(&self, contents: &mut Contents, shard: ShardId, records: Vec<NewRecord>) -> Appended {
+        let head = contents.shards[usize::from(shard)].head();
+        let appended_at = (self.clock)().max(head.appended_at);
+        let (mut sequence, mut hash) = (head.sequence, head.hash);
+        for NewRecord { stream, kind, occurred, payload } in records {
+            sequence += 1;
+            let named = stream.as_ref().map(|stream| (&*stream.locomotive, stream.version));
+            let header = Header { shard, sequence, appended_at, kind, occurred, stream: named };
+            hash = hash::link(&hash, &header, &payload);
+            if let Some(stream) = &stream {
+                contents.index.entry(Arc::clone(&stream.locomotive)).or_default().push((shard, sequence));
+            }
+            let record = Record { shard, sequence, appended_at, stream, kind, occurred, payload, hash };
+            contents.shards[usize::from(shard)].records.push(record);
+        }
+        self.followers[usize::from(shard)].send_replace(sequence);
+        Appended { first: head.sequence + 1, last: sequence, appended_at, hash }
+    }
+}
+
+impl Shard {
+    fn head(&self) -> Head {
+        let end =
+            |record: &Record| Head { sequence: record.sequence, hash: record.hash, appended_at: record.appended_at };
+        self.records.last().map_or(Head { sequence: 0, hash: GENESIS, appended_at: 0 }, end)
+    }
+}
+
+impl Contents {
+    fn history(&self, locomotive: &str) -> impl Iterator<Item = &Record> {
+        let places = self.index.get(locomotive).map(Vec::as_slice).unwrap_or_default();
+        places.iter().map(|&(shard, sequence)| &self.shards[usize::from(shard)].records[sequence as usize - 1])
+    }
+
+    fn check_versions(&self, records: &[NewRecord]) -> Result<(), AppendError> {
+        let mut moved: BTreeMap<&str, u64> = BTreeMap::new();
+        for stream in records.iter().filter_map(|record| record.stream.as_ref()) {
+            let id = &*stream.locomotive;
+            let last =
+                moved.get(id).copied().unwrap_or_else(|| self.index.get(id).map_or(0, |places| places.len() as u64));
+            if stream.version != last + 1 {
+                let (locomotive, expected, got) = (id.to_owned(), last + 1, stream.version);
+                return Err(AppendError::VersionGap { locomotive, expected, got });
+            }
+            moved.insert(id, stream.version);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    fn shards(&self) -> ShardId {
+        self.followers.len() as ShardId
+    }
+
+    async fn claim(&self, shard: ShardId, node: &str) -> Result<Claim, AppendError> {
+        let index = self.check_shard(shard)?;
+        let mut contents = self.contents();
+        contents.shards[index].epoch += 1;
+        let epoch = contents.shards[index].epoch;
+        let now = (self.clock)();
+        let payload = ShardOpened { epoch, node: node.to_owned() }.to_payload();
+        let record = NewRecord { stream: None, kind: SHARD_OPENED, occurred: (now, now), payload };
+        let appended = self.write(&mut contents, shard, vec![record]);
+        Ok(Claim { shard, epoch, opened_at: appended.last })
+    }
+
+    async fn append(
+        &self,
+        claim: &Claim,
+        expected: Sequence,
+        records: Vec<NewRecord>,
+    ) -> Result<Appended, AppendError> {
+        let shard = claim.shard;
+        let index = self.check_shard(shard)?;
+        let mut contents = self.contents();
+        let (epoch, actual) = (contents.shards[index].epoch, contents.shards[index].head().sequence);
+        if epoch != claim.epoch {
+            return Err(AppendError::Fenced { shard, claimed: claim.epoch, current: epoch });
+        }
+        if actual != expected {
+            return Err(AppendError::Conflict { shard, expected, actual });
+        }
+        if records.is_empty() {
+            return Err(AppendError::Invalid("expected at least one record, got none".to_owned()));
+        }
+        if let Some(record) = records.iter().find(|record| record.kind < FIRST_FOREIGN_KIND) {
+            let message = format!("expected a kind of {FIRST_FOREIGN_KIND} or more, got {}", record.kind);
+            return Err(AppendError::Invalid(message));
+        }
+        contents.check_versions(&records)?;
+        Ok(self.write(&mut contents, shard, records))
+    }
+
+    async fn head(&self, shard: ShardId) -> Result<Head, ReadError> {
+        let index = self.check_shard(shard)?;
+        Ok(self.contents().shards[index].head())
+    }
+
+    fn follow(&self, shard: ShardId) -> watch::Receiver<Sequence> {
+        self.followers[usize::from(shard)].subscribe()
+    }
+
+    async fn read(
+        &self,
+        shard: ShardId,
+        from: Sequence,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        let index = self.check_shard(shard)?;
+        let contents = self.contents();
+        let mut bytes = 0;
+        let fits = |record: &&Record| {
+            let fits = bytes == 0 || bytes < max_bytes;
+            bytes += record.payload.len();
+            fits
+        };
+        let tail = contents.shards[index].records.iter().skip(from.saturating_sub(1) as usize);
+        Ok(tail.take_while(fits).take(max_records).cloned().collect())
+    }
+
+    async fn read_locomotive(&self, locomotive: &str, from: u64, max_records: usize) -> Result<Vec<Record>, ReadError> {
+        let contents = self.contents();
+        Ok(contents.history(locomotive).skip(from.saturating_sub(1) as usize).take(max_records).cloned().collect())
+    }
+
+    async fn read_occurred(
+        &self,
+        locomotive: &str,
+        kind: u16,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<Record>, ReadError> {
+        let meets = |record: &&Record| record.kind == kind && record.occurred.0 <= to && record.occurred.1 >= from;
+        Ok(self.contents().history(locomotive).filter(meets).cloned().collect())
+    }
+
+    async fn last_version(&self, locomotive: &str) -> Result<Option<u64>, ReadError> {
+        Ok(self.contents().index.get(locomotive).map(|places| places.len() as u64))
+    }
+
+    async fn version_at(&self, locomotive: &str, at: Millis) -> Result<Option<u64>, ReadError> {
+        let count = self.contents().history(locomotive).take_while(|record| record.appended_at <= at).count() as u64;
+        Ok((count > 0).then_some(count))
+    }
+
+    async fn position_at(&self, shard: ShardId, at: Millis) -> Result<Sequence, ReadError> {
+        let index = self.check_shard(shard)?;
+        let contents = self.contents();
+        Ok(contents.shards[index].records.iter().take_while(|record| record.appended_at <= at).count() as u64)
+    }
+
+    async fn locomotives(&self, shard: ShardId, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, ReadError> {
+        self.check_shard(shard)?;
+        let contents = self.contents();
+        let of_shard = contents.index.iter().filter(|(_, places)| places.first().is_some_and(|place| place.0 == shard));
+        let ids = of_shard.map(|(id, _)| Arc::clone(id));
+        Ok(ids.filter(|id| after.is_none_or(|after| &**id > after)).take(limit).collect())
+    }
+
+    async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), AppendError> {
+        let index = self.check_shard(snapshot.shard)?;
+        let mut contents = self.contents();
+        let snapshots = &mut contents.shards[index].snapshots;
+        let sequence = snapshot.sequence;
+        snapshots.insert(sequence, snapshot);
+        let mut older: Vec<_> = snapshots.range(..sequence).map(|(position, _)| *position).collect();
+        older.pop();
+        for position in older {
+            snapshots.remove(&position);
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&self, shard: ShardId, at_most: Sequence) -> Result<Option<Snapshot>, ReadError> {
+        let index = self.check_shard(shard)?;
+        let contents = self.contents();
+        Ok(contents.shards[index].snapshots.range(..=at_most).next_back().map(|(_, snapshot)| snapshot.clone()))
+    }
+
+    async fn snapshot_entry(
+        &self,
+        shard: ShardId,
+        at_most: Sequence,
+        locomotive: &str,
+    ) -> Result<Option<(Sequence, Bytes, SnapshotEntry)>, ReadError> {
+        let Some(snapshot) = self.snapshot(shard, at_most).await? else {
+            return Ok(None);
+        };
+        let entry = snapshot.entries.into_iter().find(|entry| &*entry.locomotive == locomotive);
+        Ok(entry.map(|entry| (snapshot.sequence, snapshot.manifest, entry)))
+    }
+
+    async fn cursor(&self, name: &str, shard: ShardId) -> Result<Sequence, ReadError> {
+        self.check_shard(shard)?;
+        Ok(self.contents().cursors.get(&(name.to_owned(), shard)).copied().unwrap_or_default())
+    }
+
+    async fn move_cursor(&self, name: &str, shard: ShardId, to: Sequence) -> Result<(), AppendError> {
+        self.check_shard(shard)?;
+        self.contents().cursors.insert((name.to_owned(), shard), to);
+        Ok(())
+    }
+
+    async fn put_erasable(&self, id: &str, text: &str) -> Result<(), AppendError> {
+        self.contents().erasable.insert(id.to_owned(), text.to_owned());
+        Ok(())
+    }
+
+    async fn erasable(&self, id: &str) -> Result<Option<String>, ReadError> {
+        Ok(self.contents().erasable.get(id).cloned())
+    }
+
+    async fn erase(&self, id: &str) -> Result<(), AppendError> {
+        self.contents().erasable.remove(id);
+        Ok(())
+    }
+
+    async fn verify(&self, shard: ShardId, from: Sequence) -> Result<Head, ReadError> {
+        let index = self.check_shard(shard)?;
+        let contents = self.contents();
+        let records = &contents.shards[index].records;
+        let from = from.max(1) as usize;
+        let mut chain = if from > 1 { records.get(from - 2).map_or(GENESIS, |record| record.hash) } else { GENESIS };
+        for record in records.iter().skip(from - 1) {
+            let stream = record.stream.as_ref().map(|stream| (&*stream.locomotive, stream.version));
+            let Record { shard, sequence, appended_at, kind, occurred, .. } = *record;
+            chain =
+                hash::link(&chain, &Header { shard, sequence, appended_at, kind, occurred, stream }, &record.payload);
+            if chain != record.hash {
+                let message = "the record does not give its chain hash".to_owned();
+                return Err(ReadError::Damaged { shard, sequence, message });
+            }
+        }
+        Ok(contents.shards[index].head())
+    }
+}

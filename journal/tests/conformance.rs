@@ -1,0 +1,198 @@
+//! Both adapters pass the suite; the embedded one also survives being closed, copied back in time, cut and damaged.
+
+#![allow(missing_docs, reason = "a test binary has no public items")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use journal::conformance::{self as suite, TestClock};
+use journal::embedded::Options;
+use journal::error::OpenError;
+use journal::{EmbeddedJournal, Journal, MemoryJournal};
+
+macro_rules! both_adapters {
+    ($($promise:ident => |$journal:ident, $clock:ident| $call:expr),* $(,)?) => {
+        mod memory {
+            use super::*;
+            $(#[tokio::test]
+            async fn $promise() {
+                let $clock = &TestClock::at(1_000);
+                let $journal = &MemoryJournal::with_clock(4, $clock.clock());
+                $call.await;
+            })*
+        }
+
+        mod embedded {
+            use super::*;
+            $(#[tokio::test]
+            async fn $promise() {
+                let $clock = &TestClock::at(1_000);
+                let directory = tempfile::tempdir().expect("a temporary directory");
+                let $journal = &open_with(directory.path(), $clock).expect("opened");
+                $call.await;
+                $journal.close().await;
+            })*
+        }
+    };
+}
+
+both_adapters!(
+    appends_are_read_back => |journal, clock| suite::appends_are_read_back(journal),
+    version_gaps_are_refused => |journal, clock| suite::version_gaps_are_refused(journal),
+    the_expected_position_is_checked => |journal, clock| suite::the_expected_position_is_checked(journal),
+    a_claim_fences_the_owner_before => |journal, clock| suite::a_claim_fences_the_owner_before(journal),
+    the_index_finds_one_locomotive => |journal, clock| suite::the_index_finds_one_locomotive(journal, clock),
+    append_times_never_run_backwards => |journal, clock| suite::append_times_never_run_backwards(journal, clock),
+    snapshots_are_kept_and_dropped => |journal, clock| suite::snapshots_are_kept_and_dropped(journal),
+    cursors_stand_where_they_were_put => |journal, clock| suite::cursors_stand_where_they_were_put(journal),
+    erasable_text_is_erased => |journal, clock| suite::erasable_text_is_erased(journal),
+    followers_see_what_is_durable => |journal, clock| suite::followers_see_what_is_durable(journal),
+    a_large_append_is_one_append => |journal, clock| suite::a_large_append_is_one_append(journal),
+);
+
+fn open_with(directory: &Path, clock: &TestClock) -> Result<EmbeddedJournal, OpenError> {
+    EmbeddedJournal::open(Options { clock: clock.clock(), ..Options::new(directory, 4) })
+}
+
+fn open(directory: &Path) -> Result<EmbeddedJournal, OpenError> {
+    EmbeddedJournal::open(Options::new(directory, 4))
+}
+
+/// Appends `count` single-record batches for locomotive A.
+async fn write(journal: &EmbeddedJournal, count: u64) {
+    let claim = journal.claim(0, "test:1").await.expect("a claim");
+    let first = journal.last_version("A").await.expect("read").unwrap_or_default() + 1;
+    let mut end = claim.opened_at;
+    for version in first..first + count {
+        let batch = vec![suite::record("A", version, 0, &"payload ".repeat(40))];
+        end = journal.append(&claim, end, batch).await.expect("appended").last;
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("created");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_are_written_side_by_side() {
+    suite::shards_are_written_side_by_side(Arc::new(MemoryJournal::new(4))).await;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    suite::shards_are_written_side_by_side(Arc::new(open(directory.path()).expect("opened"))).await;
+}
+
+#[tokio::test]
+async fn what_was_durable_is_there_after_reopening() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let journal = open(directory.path()).expect("opened");
+    write(&journal, 30).await;
+    journal.move_cursor("reader", 0, 12).await.expect("moved");
+    let before = suite::what_reopening_must_keep(&journal).await;
+    journal.close().await;
+    drop(journal);
+    let journal = open(directory.path()).expect("opened again");
+    assert_eq!(suite::what_reopening_must_keep(&journal).await, before);
+    write(&journal, 3).await;
+    assert_eq!(journal.last_version("A").await.expect("read"), Some(33));
+}
+
+#[tokio::test]
+async fn a_second_opener_is_told_who_holds_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let journal = open(directory.path()).expect("opened");
+    journal.set_holder("http://127.0.0.1:5000").expect("written");
+    let refused = open(directory.path()).err().expect("locked").to_string();
+    let holder = format!("in use by process {} http://127.0.0.1:5000", std::process::id());
+    assert!(refused.contains(&holder), "{refused}");
+    journal.close().await;
+}
+
+#[tokio::test]
+async fn another_number_of_shards_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    open(directory.path()).expect("opened").close().await;
+    let refused = EmbeddedJournal::open(Options::new(directory.path(), 8)).err().expect("refused");
+    assert!(matches!(refused, OpenError::ShardCount { recorded: 4, configured: 8 }), "{refused}");
+    assert!(refused.to_string().contains("set log.shards = 4"), "{refused}");
+}
+
+/// The database of an earlier moment under the HEAD of now: the loss is named, and accepted only on demand.
+#[tokio::test]
+async fn a_log_behind_its_head_is_refused() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let (directory, older) = (root.path().join("log"), root.path().join("older"));
+    let journal = open(&directory).expect("opened");
+    write(&journal, 5).await;
+    journal.close().await;
+    drop(journal);
+    copy_tree(&directory.join("db"), &older);
+    let journal = open(&directory).expect("opened");
+    write(&journal, 5).await;
+    journal.close().await;
+    drop(journal);
+    std::fs::remove_dir_all(directory.join("db")).expect("removed");
+    copy_tree(&older, &directory.join("db"));
+
+    let refused = open(&directory).err().expect("behind HEAD");
+    assert!(matches!(refused, OpenError::BehindHead { shard: 0, head: 12, log: 6 }), "{refused}");
+    assert!(refused.to_string().contains("--accept-loss"), "{refused}");
+    let accepting = Options { accept_loss: true, ..Options::new(&directory, 4) };
+    let journal = EmbeddedJournal::open(accepting).expect("accepted");
+    assert_eq!(journal.last_version("A").await.expect("read"), Some(5));
+    journal.close().await;
+    drop(journal);
+    open(&directory).expect("HEAD agrees again").close().await;
+}
+
+/// The engine's journal cut at many places: never a panic, never a log that ends before HEAD without saying so, never half an append.
+#[tokio::test]
+async fn a_cut_journal_is_refused_or_whole() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let directory = root.path().join("log");
+    let journal = open(&directory).expect("opened");
+    write(&journal, 8).await;
+    journal.close().await;
+    drop(journal);
+    let file = newest_journal(&directory.join("db"));
+    let relative = file.strip_prefix(&directory).expect("inside").to_owned();
+    let length = std::fs::metadata(&file).expect("there").len();
+    let content = std::fs::read(&file).expect("read");
+    let used = content.iter().rposition(|byte| *byte != 0).expect("written to") as u64 + 1;
+    let mut refused = 0;
+    for cut in (used.saturating_sub(700)..used).step_by(37).chain([length]) {
+        let copy = root.path().join(format!("cut-{cut}"));
+        copy_tree(&directory, &copy);
+        let damaged = std::fs::OpenOptions::new().write(true).open(copy.join(&relative)).expect("opened");
+        damaged.set_len(cut).expect("cut");
+        match open(&copy) {
+            Ok(journal) => {
+                assert_eq!(
+                    journal.last_version("A").await.expect("read"),
+                    Some(8),
+                    "cut at {cut}: everything is there"
+                );
+                journal.close().await;
+            }
+            Err(error) => {
+                refused += 1;
+                let named = matches!(error, OpenError::BehindHead { .. } | OpenError::Storage(_));
+                assert!(named, "cut at {cut}: {error}");
+            }
+        }
+    }
+    assert!(refused > 10, "cuts inside the last records are noticed, {refused} were");
+}
+
+fn newest_journal(database: &Path) -> std::path::PathBuf {
+    let files = std::fs::read_dir(database).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let journals = files.filter(|path| path.extension().is_some_and(|extension| extension == "jnl"));
+    journals.max().expect("the engine keeps a journal")
+}
