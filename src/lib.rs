@@ -1,1 +1,11 @@
-//! x
+//! The program `cidp` as a library: the ways in and out of the twins. What a locomotive is or decides is not known here (`twin`), nor how
+//! its events are kept (`journal`).
+
+pub mod auth;
+pub mod dead_letters;
+pub mod http;
+pub mod live;
+pub mod monitor;
+pub mod problem;
+pub mod render;
+pub mod split;

@@ -1,0 +1,194 @@
+//! The HTTP API: who is asked for what, and in which form it is answered. What a locomotive is or decides is not known here.
+
+pub mod alerts;
+pub mod ask;
+pub mod commands;
+pub mod docs;
+pub mod fleet;
+pub mod health;
+pub mod history;
+pub mod model;
+pub mod predict;
+pub mod readings;
+pub mod serve;
+pub mod twins;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actors::{Clock, DeadLetters, Fleet};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use journal::port::Journal;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::watch;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use self::serve::serve;
+pub use crate::render::ServedModel;
+
+use crate::auth::Keys;
+use crate::auth::session::Passes;
+use crate::live::hub::Hub;
+use crate::problem::{self, Problem};
+
+/// What the API stands on.
+pub struct Parts {
+    /// The twins.
+    pub fleet: Fleet,
+    /// The model in force.
+    pub model: ServedModel,
+    /// Who may come in.
+    pub keys: Keys,
+    /// The time.
+    pub clock: Clock,
+    /// Where refused readings are kept.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// The log, for erasable notes and for resuming a live stream.
+    pub journal: Arc<dyn Journal>,
+    /// The metrics of this process.
+    pub metrics: PrometheusHandle,
+    /// Turns true when the server ends.
+    pub shutdown: watch::Receiver<bool>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Largest body, in bytes.
+    pub body: usize,
+    /// Longest time for one request (a WebSocket lives longer).
+    pub request: Duration,
+    /// Most WebSocket clients at once.
+    pub live_clients: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: 16 * 1024 * 1024, request: Duration::from_secs(15), live_clients: 1_000 }
+    }
+}
+
+/// The running API, shared by both doors.
+pub struct App {
+    /// What it stands on.
+    pub parts: Parts,
+    /// Single-use tickets for WebSockets.
+    pub tickets: Passes,
+    /// Signed-in browsers.
+    pub sessions: Passes,
+    /// Sign-in links not yet used.
+    pub links: Passes,
+    /// Where live clients listen.
+    pub hub: Arc<Hub>,
+    document: String,
+}
+
+impl App {
+    /// Puts the parts together and starts listening to the fleet. Must be called within a tokio runtime.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let hub = Hub::start(&parts);
+        let document = docs::document();
+        Arc::new(Self {
+            parts,
+            tickets: Passes::default(),
+            sessions: Passes::default(),
+            links: Passes::default(),
+            hub,
+            document,
+        })
+    }
+
+    /// The present.
+    pub fn now(&self) -> twin::instant::Millis {
+        (self.parts.clock)()
+    }
+
+    /// Whether the server is ending.
+    pub fn stopping(&self) -> bool {
+        *self.parts.shutdown.borrow()
+    }
+}
+
+/// One of the two doors to the API: port 5000 for programs, 8501 for browsers as well.
+#[derive(Clone)]
+pub struct Door {
+    /// What lies behind it.
+    pub app: Arc<App>,
+    /// Whether a session cookie stands for a key here.
+    pub browser: bool,
+}
+
+/// All routes with their documentation: one cannot be there without the other.
+pub fn routes() -> OpenApiRouter<Door> {
+    OpenApiRouter::with_openapi(docs::preamble())
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(predict::predict))
+        .routes(routes!(twins::list))
+        .routes(routes!(twins::twin, twins::commission, twins::retire))
+        .routes(routes!(history::events))
+        .routes(routes!(readings::batch))
+        .routes(routes!(readings::of_one))
+        .routes(routes!(commands::maintenance))
+        .routes(routes!(commands::failure))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(fleet::fleet))
+        .routes(routes!(model::card))
+        .routes(routes!(health::metrics))
+        .routes(routes!(docs::openapi))
+        .routes(routes!(docs::page))
+        .routes(routes!(docs::script))
+        .routes(routes!(crate::live::socket::ticket))
+        .routes(routes!(crate::live::socket::fleet))
+        .routes(routes!(crate::live::socket::twin))
+}
+
+/// The routes of port 5000.
+pub fn router(app: Arc<App>) -> Router {
+    let (api, _) = routes().split_for_parts();
+    in_house_style(api, Door { app, browser: false })
+}
+
+/// What every door does with every request: bounds, time, one form of errors, measurement.
+pub fn in_house_style(router: Router<Door>, door: Door) -> Router {
+    let limits = door.app.parts.limits;
+    router
+        .route_layer(middleware::from_fn(measure))
+        .layer(DefaultBodyLimit::max(limits.body))
+        .layer(middleware::from_fn_with_state(limits, in_time))
+        .layer(middleware::from_fn(problem::in_one_form))
+        .with_state(door)
+}
+
+/// Measures requests by route, never by address: a locomotive's id is no label.
+async fn measure(route: MatchedPath, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let labels = [
+        ("route", route.as_str().to_owned()),
+        ("method", method.as_str().to_owned()),
+        ("status", response.status().as_str().to_owned()),
+    ];
+    metrics::histogram!("cidp_http_request_duration_seconds", &labels).record(started.elapsed());
+    response
+}
+
+/// Ends a request that takes too long.
+async fn in_time(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limits.request, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let seconds = limits.request.as_secs();
+            Problem::unavailable(format!("the answer took more than {seconds} s; try again later")).into_response()
+        }
+    }
+}
