@@ -1,0 +1,159 @@
+//! From tables to a judged artefact: read, fold into rows, split, train, choose thresholds, measure. Files are written by `artefact`.
+
+use twin::definition::Costs;
+use twin::fold::Blueprint;
+use twin::ids::ModelId;
+use twin::instant::{self, Millis};
+
+use crate::artefact::Artefact;
+use crate::card::{Card, DataCard, Distribution, FORMAT, SchemaCard, Scores};
+use crate::forest::{Forest, ForestError};
+use crate::metrics::Quality;
+use crate::onnx;
+use crate::rows::{self, History};
+use crate::samples::Samples;
+use crate::split::{Part, Split};
+use crate::table::{self, Past, PastError, Source};
+use crate::threshold;
+use crate::train::{self, Options, TrainError};
+
+/// How far a bootstrap is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The tables are being read.
+    Reading,
+    /// Readings become rows.
+    Folding {
+        /// How many readings.
+        readings: usize,
+    },
+    /// Trees are being trained.
+    Training {
+        /// Trees done.
+        done: usize,
+        /// Trees in all.
+        trees: usize,
+    },
+    /// The forest is being judged.
+    Judging,
+}
+
+/// Why no model came out.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The tables.
+    #[error(transparent)]
+    Past(#[from] PastError),
+    /// The training.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The forest's size.
+    #[error("the trained forest cannot be compiled: {0}")]
+    Forest(#[from] ForestError),
+}
+
+/// The tables and what they are read with.
+pub struct Inputs<'a> {
+    /// Readings.
+    pub readings: Source<'a>,
+    /// Maintenance and failures, where there is such a table.
+    pub maintenance: Option<Source<'a>>,
+    /// The definition.
+    pub blueprint: &'a Blueprint,
+    /// The moment written into the card.
+    pub created_at: Millis,
+}
+
+/// Rows by part: training rows with their copies, the others whole.
+struct Parts {
+    training: Samples,
+    validation: Samples,
+    test: Samples,
+    later: Samples,
+}
+
+/// Trains and judges a model. The same tables and options give the same artefact, but for the date in the card.
+pub fn bootstrap(
+    inputs: Inputs<'_>,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Artefact, BootstrapError> {
+    let blueprint = inputs.blueprint;
+    progress(Progress::Reading);
+    let past = table::read(inputs.readings, inputs.maintenance, &blueprint.definition)?;
+    let readings = past.machines.iter().map(|machine| machine.observations.len()).sum();
+    progress(Progress::Folding { readings });
+    let horizon = rows::horizon(&blueprint.definition.labels);
+    let split = Split::new(past.machines.len(), rows::span(&past), horizon);
+    let parts = fold(&past, blueprint, split);
+    let hear = |done| progress(Progress::Training { done, trees: options.trees });
+    let trees = train::train(&parts.training, options, &hear)?;
+    progress(Progress::Judging);
+    let forest = Forest::compile(&trees)?;
+    let (thresholds, scores) = judge(&forest, &parts, blueprint.definition.costs);
+    let schema = SchemaCard::of(blueprint);
+    let onnx = onnx::write(&trees, &schema.features);
+    let card = Card {
+        format: FORMAT,
+        id: ModelId::of(&onnx).to_string(),
+        created_at: instant::format(inputs.created_at),
+        data: DataCard {
+            hash: past.hash,
+            machines: past.machines.len(),
+            readings,
+            rows: parts.training.len(),
+            positives: parts.training.positives(),
+            split: split.describe().to_owned(),
+            imbalance: format!(
+                "each tree samples at most {} rows, at least {} of them followed by a failure where there are enough",
+                options.rows_per_tree, options.positive_share
+            ),
+        },
+        options: Some(options.clone()),
+        trees: trees.trees.len(),
+        nodes: trees.nodes(),
+        base_rate: trees.base_rate(),
+        weighted: trees.is_weighted(),
+        thresholds,
+        scores,
+        distributions: Distribution::of(&parts.training, &schema.features),
+        schema,
+    };
+    Ok(Artefact { onnx, card })
+}
+
+fn fold(past: &Past, blueprint: &Blueprint, split: Split) -> Parts {
+    let empty = || Samples::new(blueprint.schema.width(), blueprint.schema.stride());
+    let mut parts = Parts { training: empty(), validation: empty(), test: empty(), later: empty() };
+    let (_, end) = rows::span(past);
+    for (index, machine) in past.machines.iter().enumerate() {
+        rows::each(machine, blueprint, end, |row| {
+            let samples = match (split.part(index, row.at), row.history) {
+                (Part::Training, _) => &mut parts.training,
+                (Part::Validation, History::Whole) => &mut parts.validation,
+                (Part::Test, History::Whole) => &mut parts.test,
+                (Part::Later, History::Whole) => &mut parts.later,
+                (Part::Validation | Part::Test | Part::Later, History::Young | History::Alone) | (Part::None, _) => {
+                    return;
+                }
+            };
+            samples.push(row.features, row.label);
+        });
+    }
+    parts
+}
+
+fn judge(forest: &Forest, parts: &Parts, costs: Costs) -> (twin::level::Thresholds, Scores) {
+    let risks = |samples: &Samples| -> Vec<f32> {
+        let mut scores = Vec::with_capacity(samples.len());
+        forest.score(&samples.values, samples.stride, &mut scores);
+        scores.into_iter().map(|score| score.risk).collect()
+    };
+    let of_validation = risks(&parts.validation);
+    let thresholds = threshold::choose(&of_validation, &parts.validation.labels, costs);
+    let quality =
+        |samples: &Samples| (!samples.is_empty()).then(|| Quality::of(&risks(samples), &samples.labels, thresholds));
+    let scores =
+        Scores { validation: quality(&parts.validation), test: quality(&parts.test), later: quality(&parts.later) };
+    (thresholds, scores)
+}

@@ -1,0 +1,6 @@
+//! Promises of the whole way from tables to a model in force.
+
+mod artefact;
+mod fleet;
+mod support;
+mod tables;
