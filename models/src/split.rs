@@ -2,15 +2,15 @@
 //!
 //! With five machines or more: of every five by id, the third validates and the fifth tests, over the whole time; the others train on the
 //! first 85 % of the time, less the label's horizon, so that no training label looks into what comes later; what comes later judges them
-//! too (`later`: known machines, unknown time). With fewer machines the time is cut into twenty blocks, and of every five the third
-//! validates and the fifth tests.
+//! too (`later`: known machines, unknown time). With fewer machines the time is cut into twenty blocks (fewer where they would be shorter than
+//! two horizons), and of every five the third validates and the fifth tests; the last horizon of a training block is left out.
 
 use twin::instant::Millis;
 
 /// Machines from which on they are split by machine.
 const ENOUGH_MACHINES: usize = 5;
 /// Blocks of time where there are fewer.
-const BLOCKS: i64 = 20;
+const MOST_BLOCKS: i64 = 20;
 
 /// What a row is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +34,15 @@ pub struct Split {
     first: Millis,
     last: Millis,
     horizon: Millis,
+    block: Millis,
 }
 
 impl Split {
     /// The split for so many machines with readings from `first` to `last`, whose labels look `horizon` ahead.
     pub const fn new(machines: usize, (first, last): (Millis, Millis), horizon: Millis) -> Self {
-        Self { by_machine: machines >= ENOUGH_MACHINES, first, last, horizon }
+        let twentieth = (last - first) / MOST_BLOCKS + 1;
+        let block = if twentieth < 2 * horizon { 2 * horizon } else { twentieth };
+        Self { by_machine: machines >= ENOUGH_MACHINES, first, last, horizon, block }
     }
 
     /// In words, for the model card.
@@ -47,7 +50,7 @@ impl Split {
         if self.by_machine {
             "by machine (3 train, 1 validates, 1 tests of every 5) and by time (training on the first 85 %)"
         } else {
-            "by time (20 blocks: 3 train, 1 validates, 1 tests of every 5)"
+            "by time (blocks: 3 train, 1 validates, 1 tests of every 5)"
         }
     }
 
@@ -63,9 +66,8 @@ impl Split {
                 _ => Part::None,
             };
         }
-        let length = (self.last - self.first) / BLOCKS + 1;
-        let block = (at - self.first) / length;
-        let end = self.first + (block + 1) * length;
+        let block = (at - self.first) / self.block;
+        let end = self.first + (block + 1) * self.block;
         match block % 5 {
             2 => Part::Validation,
             4 => Part::Test,

@@ -16,7 +16,7 @@ fn grow(numbers: &mut impl Iterator<Item = u32>, width: usize, depth: usize, vot
     ) -> (usize, f32) {
         let at = nodes.len();
         let number = numbers.next().expect("cycled");
-        let leaf = depth == 0 || number % 7 == 0;
+        let leaf = depth == 0 || number.is_multiple_of(7);
         let value = if votes { (number % 2) as f32 } else { (number % 101) as f32 / 100.0 };
         nodes.push(LooseNode { split: None, value, weight: 1.0 + (number % 50) as f32 });
         if !leaf {
