@@ -1,0 +1,157 @@
+//! Calling twins and waiting for them: waking, rebuilding after a panic, asking the log for identities, and the careful way past a poison.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorRef};
+use twin::codec::kind;
+use twin::event::Event;
+use twin::identity::KnownIdentities;
+use twin::ids::LocomotiveId;
+use twin::instant::Millis;
+
+use super::{Fault, Residence, Shard, speaks_since};
+use crate::collect::Collector;
+use crate::live::{Answer, Call, Grouped, LiveTwin, Moved};
+use crate::locomotive::{Cabin, Locomotive, LocomotiveMessage};
+use crate::replay;
+
+/// What was tried with one part of a batch.
+#[derive(Clone, Default)]
+struct Tried {
+    known: Option<Arc<KnownIdentities>>,
+    failures: u8,
+}
+
+impl Shard {
+    /// Folds every part of a batch; the moves in the order of the parts.
+    pub(super) async fn fold(&mut self, batch: &Arc<Grouped>, residents: &[usize]) -> Result<Vec<Moved>, Fault> {
+        let mut moves: Vec<Option<Moved>> = residents.iter().map(|_| None).collect();
+        let mut tried = vec![Tried::default(); residents.len()];
+        let mut open: Vec<usize> = (0..residents.len()).collect();
+        while !open.is_empty() {
+            let call = |&part: &usize| {
+                let Tried { known, failures } = &tried[part];
+                let (batch, known, careful) = (Arc::clone(batch), known.clone(), *failures > 1);
+                (residents[part], Call::Fold { batch, part, known, careful })
+            };
+            let answers = self.call(open.iter().map(call).collect()).await?;
+            let mut again = Vec::new();
+            for (part, answer) in open.into_iter().zip(answers) {
+                let resident = residents[part];
+                match answer {
+                    Answer::Done(moved) => {
+                        self.note(resident, &moved);
+                        moves[part] = Some(*moved);
+                    }
+                    Answer::NeedsHistory(from, to) => {
+                        tried[part].known = Some(self.ask_log(resident, from, to).await?);
+                        again.push(part);
+                    }
+                    Answer::Lost(_) if tried[part].failures < 2 => {
+                        tried[part].failures += 1;
+                        again.push(part);
+                    }
+                    other => return Err(self.misfit(resident, other)),
+                }
+            }
+            open = again;
+        }
+        Ok(moves.into_iter().flatten().collect())
+    }
+
+    /// Calls twins and waits for all answers. A twin whose answer is lost is rebuilt at its next call.
+    pub(super) async fn call(&mut self, calls: Vec<(usize, Call)>) -> Result<Vec<Answer>, Fault> {
+        let count = calls.len();
+        let collector = Collector::new(count);
+        let mut called = Vec::with_capacity(count);
+        for (slot, (resident, call)) in calls.into_iter().enumerate() {
+            let ticket = collector.ticket(slot);
+            let actor = self.wake(resident).await?;
+            // A mailbox that is gone drops the ticket, which is a lost answer.
+            let _ = actor.cast(LocomotiveMessage { call, ticket });
+            called.push(resident);
+        }
+        self.door.meter.mailbox_depth.increment(count as f64);
+        let answers = collector.answers().await;
+        self.door.meter.mailbox_depth.decrement(count as f64);
+        for (resident, answer) in called.into_iter().zip(&answers) {
+            if let Answer::Lost(message) = answer {
+                let resident = &mut self.residents[resident];
+                resident.residence = Residence::Lost;
+                self.door.meter.restarts.increment(1);
+                tracing::warn!(shard = self.door.shard, %message, "a twin failed");
+            }
+        }
+        Ok(answers)
+    }
+
+    /// The actor of a resident; spawned at the first touch, rebuilt from the log when the one before has failed.
+    async fn wake(&mut self, index: usize) -> Result<&ActorRef<LocomotiveMessage>, Fault> {
+        if !matches!(self.residents[index].residence, Residence::Hot(_)) {
+            let twin = match std::mem::replace(&mut self.residents[index].residence, Residence::Lost) {
+                Residence::Dormant(twin) => *twin,
+                Residence::Lost | Residence::Hot(_) => self.rebuild(index).await?,
+            };
+            let cabin = Cabin { twin, workshop: Arc::clone(&self.workshop), alive: self.door.meter.locomotive() };
+            let spawned = Actor::spawn_linked(None, Locomotive, cabin, self.myself.get_cell()).await;
+            let (actor, _) = spawned.map_err(|error| Fault::Spawn(error.to_string()))?;
+            self.residents[index].residence = Residence::Hot(actor);
+        }
+        match &self.residents[index].residence {
+            Residence::Hot(actor) => Ok(actor),
+            Residence::Dormant(_) | Residence::Lost => {
+                Err(Fault::Spawn("a twin was lost while it was woken".to_owned()))
+            }
+        }
+    }
+
+    /// A twin from the log alone. What is decided of it must be durable first, and then the log holds exactly its version.
+    async fn rebuild(&mut self, index: usize) -> Result<LiveTwin, Fault> {
+        self.settle().await?;
+        let (id, version) = (self.residents[index].id.clone(), self.residents[index].version);
+        if version == 0 {
+            let state = twin::state::TwinState::new(&self.workshop.blueprint.definition);
+            return Ok(LiveTwin { id, version, state });
+        }
+        let rebuilt = self.ground.past.rebuild(&id, self.door.shard, version).await?;
+        let state = rebuilt.ok_or_else(|| lost(&id, "the log does not hold its version"))?.state;
+        Ok(LiveTwin { id, version, state })
+    }
+
+    /// Identities that the log holds in a range of event times.
+    async fn ask_log(&mut self, index: usize, from: Millis, to: Millis) -> Result<Arc<KnownIdentities>, Fault> {
+        self.settle().await?;
+        let id = self.residents[index].id.as_str();
+        let records = self.ground.options.journal.read_occurred(id, kind::TELEMETRY_RECORDED, from, to).await?;
+        let mut known = KnownIdentities::new();
+        let blueprints = &self.workshop.definitions.blueprints;
+        for record in &records {
+            if let (Event::TelemetryRecorded(telemetry), _) = replay::decode(record, blueprints)? {
+                let blueprint = blueprints.get(telemetry.definition).map_err(replay::ReplayError::from)?;
+                let readings = telemetry.readings.iter().map(|recorded| &recorded.reading);
+                let wanted = readings.filter(|reading| (from..=to).contains(&reading.recorded_at));
+                known.extend(wanted.map(|reading| (reading.recorded_at, reading.digest(&blueprint.definition))));
+            }
+        }
+        Ok(Arc::new(known))
+    }
+
+    /// Keeps in mind where a twin stands now.
+    pub(super) fn note(&mut self, resident: usize, moved: &Moved) {
+        let resident = &mut self.residents[resident];
+        resident.version = moved.version;
+        resident.speaks_since = speaks_since(&moved.view);
+    }
+
+    pub(super) fn misfit(&self, resident: usize, answer: Answer) -> Fault {
+        let message = match answer {
+            Answer::Lost(message) => message,
+            _ => "it answered another question".to_owned(),
+        };
+        lost(&self.residents[resident].id, &message)
+    }
+}
+
+fn lost(locomotive: &LocomotiveId, message: &str) -> Fault {
+    Fault::Twin { locomotive: locomotive.clone(), message: message.to_owned() }
+}

@@ -1,0 +1,81 @@
+//! Recovery: claim the shard, fold its log, stand where it ended. Twins stay dormant until they are touched.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ractor::ActorRef;
+
+use super::messages::{Door, ShardMessage};
+use super::{Fault, Ground, Places, Residence, Resident, Shard, speaks_since};
+use crate::live::{LiveTwin, Workshop, view_of};
+use crate::meter::Alive;
+use crate::replay::ShardReplay;
+use crate::view::TwinView;
+
+impl Shard {
+    pub(super) async fn recover(
+        ground: Arc<Ground>,
+        door: Arc<Door>,
+        myself: ActorRef<ShardMessage>,
+    ) -> Result<Self, Fault> {
+        let (options, shard) = (&ground.options, door.shard);
+        let claim = options.journal.claim(shard, &options.node).await?;
+        let head = options.journal.head(shard).await?;
+        let replay = ShardReplay::run(&*options.journal, shard, head.sequence, &options.blueprint).await?;
+        let mut twins: Vec<_> = replay.twins.into_iter().collect();
+        twins.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut views = Vec::with_capacity(twins.len());
+        let mut residents = Vec::with_capacity(twins.len());
+        for (id, mut twin) in twins {
+            let state = view_of(&mut twin.state);
+            let (version, sequence, appended_at) = (twin.version, twin.sequence, twin.appended_at);
+            views.push(TwinView { id: id.clone(), version, shard, sequence, appended_at, state });
+            let speaks_since = speaks_since(&twin.state);
+            let dormant = LiveTwin { id: id.clone(), version, state: twin.state };
+            let residence = Residence::Dormant(Box::new(dormant));
+            residents.push(Resident { id, residence, version, speaks_since, touched: (0, 0) });
+        }
+        door.view.replace(views.into_iter());
+        door.epoch.store(claim.epoch, Ordering::Relaxed);
+        door.sequence.store(head.sequence, Ordering::Relaxed);
+        door.tick_waits.store(false, Ordering::Release);
+        door.meter.position.set(head.sequence as f64);
+        let workshop = Workshop {
+            blueprint: Arc::clone(&options.blueprint),
+            definitions: replay.definitions,
+            scorer: Arc::clone(&options.scorer),
+            rules: options.rules,
+        };
+        let alive = Alive::of("shard");
+        alive.begin();
+        tracing::info!(
+            shard,
+            epoch = claim.epoch,
+            position = head.sequence,
+            twins = residents.len(),
+            "a shard is open"
+        );
+        Ok(Self {
+            claim,
+            opened_at: (options.clock)(),
+            position: head.sequence,
+            adopted: replay.adopted,
+            index: residents.iter().enumerate().map(|(index, resident)| (resident.id.clone(), index)).collect(),
+            places: Places::recovered(&ground.locomotives, residents.len()),
+            residents,
+            vacant: Vec::new(),
+            batch: 0,
+            waits: VecDeque::new(),
+            scheduled: false,
+            in_flight: None,
+            since_snapshot: head.sequence - replay.snapshot,
+            snapshot: None,
+            workshop: Arc::new(workshop),
+            myself,
+            door,
+            ground,
+            _alive: alive,
+        })
+    }
+}
