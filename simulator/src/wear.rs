@@ -1,0 +1,117 @@
+//! Hidden wear: four components that grow old from repair to failure. A closed form in time, so that any moment can be asked for.
+
+use twin::instant::{DAY, HOUR, Millis};
+
+use crate::random::Draws;
+
+/// A component that wears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Component {
+    Pump,
+    Bearing,
+    Cooler,
+    Seal,
+}
+
+impl Component {
+    pub(crate) const ALL: [Self; 4] = [Self::Pump, Self::Bearing, Self::Cooler, Self::Seal];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Pump => "pump",
+            Self::Bearing => "bearing",
+            Self::Cooler => "cooler",
+            Self::Seal => "seal",
+        }
+    }
+
+    /// Mean life in days. Bearings run with the hottest cooler circuit, and fail the most.
+    const fn mean_life_days(self) -> f64 {
+        match self {
+            Self::Pump => 66.0,
+            Self::Bearing => 44.0,
+            Self::Cooler => 60.0,
+            Self::Seal => 70.0,
+        }
+    }
+}
+
+/// A sudden fault: from its onset wear runs straight to its end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) onset: Millis,
+    pub(crate) duration: Millis,
+}
+
+/// The life of one component since its last repair.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Life {
+    started: Millis,
+    life: f64,
+    shape: f64,
+    /// Wear at which it fails; drawn, so that nobody can read the moment off the wear.
+    limit: f64,
+    fault: Option<Fault>,
+}
+
+impl Life {
+    /// A component repaired at `started`.
+    pub(crate) fn draw(component: Component, started: Millis, draws: &mut Draws) -> Self {
+        let life = component.mean_life_days() * draws.between(0.55, 1.45) * DAY as f64;
+        let shape = draws.between(2.2, 4.2);
+        let limit = (1.0 + 0.05 * draws.normal()).clamp(0.85, 1.15);
+        // One life in nine ends with a fault that comes within hours.
+        let fault = draws.chance(0.11).then(|| Fault {
+            onset: started + (life * draws.between(0.05, 0.8)) as Millis,
+            duration: (draws.between(8.0, 60.0) * HOUR as f64) as Millis,
+        });
+        Self { started, life, shape, limit, fault }
+    }
+
+    /// A sound component with a fault to come and no end of its own.
+    pub(crate) const fn with_fault(started: Millis, fault: Fault) -> Self {
+        Self { started, life: f64::MAX, shape: 2.0, limit: f64::MAX, fault: Some(fault) }
+    }
+
+    /// Moves the start back, as if it had already run for `share` of its life.
+    pub(crate) fn aged(mut self, share: f64) -> Self {
+        let back = (self.life * share) as Millis;
+        self.started -= back;
+        self.fault = None;
+        self
+    }
+
+    /// Wear at a moment: 0 new, about 1 at the end.
+    pub(crate) fn wear(&self, at: Millis) -> f64 {
+        let slow = libm::pow((at - self.started).max(0) as f64 / self.life, self.shape);
+        let fast = self.fault.map_or(0.0, |fault| (at - fault.onset).max(0) as f64 / fault.duration as f64);
+        slow.max(fast).min(1.15)
+    }
+
+    /// When it fails.
+    pub(crate) fn fails_at(&self) -> Millis {
+        let slow = self.life * libm::pow(self.limit, 1.0 / self.shape);
+        let slow = if slow < 1e15 { self.started + slow as Millis } else { Millis::MAX };
+        let fast = self
+            .fault
+            .filter(|_| self.limit < 2.0)
+            .map(|fault| fault.onset + (fault.duration as f64 * self.limit) as Millis);
+        slow.min(fast.unwrap_or(Millis::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wear_reaches_its_limit_when_it_fails() {
+        let mut draws = Draws::new(7, 0);
+        for _ in 0..200 {
+            let life = Life::draw(Component::Bearing, 1_000, &mut draws);
+            let end = life.fails_at();
+            assert!((life.wear(end) - life.limit).abs() < 0.01, "{} at its end", life.wear(end));
+            assert!(life.wear(1_000) < 1e-9 && life.wear(end - HOUR) < life.limit);
+        }
+    }
+}
