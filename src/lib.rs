@@ -2,10 +2,16 @@
 //! its events are kept (`journal`).
 
 pub mod auth;
+pub mod cli;
+pub mod client;
+pub mod config;
 pub mod dead_letters;
 pub mod http;
 pub mod live;
 pub mod monitor;
 pub mod problem;
 pub mod render;
+pub mod serve;
+pub mod sources;
 pub mod split;
+pub mod training;

@@ -18,9 +18,9 @@ pub struct Problem {
     /// Stable name of this kind of problem, a relative URI.
     #[serde(rename = "type")]
     #[schema(example = "/problems/unauthorized")]
-    pub kind: String,
+    pub kind: &'static str,
     /// The kind in words.
-    pub title: String,
+    pub title: &'static str,
     /// HTTP status.
     pub status: u16,
     /// What was expected, what came, what to do.
@@ -43,21 +43,15 @@ pub struct Misfit {
 }
 
 impl Problem {
-    fn new(status: StatusCode, name: &str, title: &str, detail: impl Into<String>) -> Self {
-        Self {
-            kind: format!("/problems/{name}"),
-            title: title.to_owned(),
-            status: status.as_u16(),
-            detail: detail.into(),
-            errors: Vec::new(),
-            headers: Vec::new(),
-        }
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { kind, title, status: status.as_u16(), detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
     }
 
     /// No key, or a wrong one.
     pub fn unauthorized() -> Self {
         let detail = "expected a valid key in the header X-API-KEY or as Authorization: Bearer KEY";
-        let mut problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A valid key is needed", detail);
+        let mut problem =
+            Self::new(StatusCode::UNAUTHORIZED, "/problems/unauthorized", "A valid key is needed", detail);
         problem.headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         problem
     }
@@ -65,12 +59,12 @@ impl Problem {
     /// A key without the scope.
     pub fn forbidden(scope: &str) -> Self {
         let detail = format!("this key lacks the scope `{scope}`; use one that has it");
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "The key does not allow this", detail)
+        Self::new(StatusCode::FORBIDDEN, "/problems/forbidden", "The key does not allow this", detail)
     }
 
     /// Nothing here.
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+        Self::new(StatusCode::NOT_FOUND, "/problems/not-found", "Not found", detail)
     }
 
     /// There is no such locomotive.
@@ -87,28 +81,33 @@ impl Problem {
     pub fn misfits(errors: Vec<Misfit>) -> Self {
         let detail = errors.iter().map(|e| format!("{}: {}", e.path, e.message)).collect::<Vec<_>>().join("; ");
         let title = "The request does not fit";
-        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", title, detail) }
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "/problems/unprocessable", title, detail) }
     }
 
     /// A condition of the request does not hold.
     pub fn precondition_failed(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", "The state is another one", detail)
+        Self::new(StatusCode::PRECONDITION_FAILED, "/problems/precondition-failed", "The state is another one", detail)
     }
 
     /// The request and the state do not go together.
     pub fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "The state forbids it", detail)
+        Self::new(StatusCode::CONFLICT, "/problems/conflict", "The state forbids it", detail)
     }
 
     /// A body of another media type.
     pub fn unsupported_media_type(expected: &str, got: &str) -> Self {
         let detail = format!("expected content-type {expected}, got {got:?}");
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type", detail)
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "/problems/unsupported-media-type",
+            "Unsupported media type",
+            detail,
+        )
     }
 
     /// More came than can be made durable; come back after `seconds`.
     pub fn too_many(detail: impl Into<String>, seconds: u32) -> Self {
-        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too much at once", detail);
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "/problems/too-many", "Too much at once", detail);
         problem.headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         problem
     }
@@ -116,28 +115,28 @@ impl Problem {
     /// Something that is needed is not there now.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         let mut problem =
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available at the moment", detail);
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "/problems/unavailable", "Not available at the moment", detail);
         problem.headers.push((header::RETRY_AFTER, HeaderValue::from(1)));
         problem
     }
 
     /// The fault is here.
     pub fn internal(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault of the server", detail)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "/problems/internal", "A fault of the server", detail)
     }
 
     /// The problem behind a plain status of the framework.
     fn of_status(status: StatusCode, detail: String) -> Self {
         let (name, title) = match status {
-            StatusCode::NOT_FOUND => ("not-found", "Not found"),
-            StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "Method not allowed"),
-            StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "The body is too large"),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported-media-type", "Unsupported media type"),
-            StatusCode::UNPROCESSABLE_ENTITY => ("unprocessable", "The request does not fit"),
-            StatusCode::UPGRADE_REQUIRED => ("upgrade-required", "A WebSocket is expected"),
-            StatusCode::REQUEST_TIMEOUT => ("timeout", "The request took too long"),
-            _ if status.is_server_error() => ("internal", "A fault of the server"),
-            _ => ("bad-request", "The request cannot be understood"),
+            StatusCode::NOT_FOUND => ("/problems/not-found", "Not found"),
+            StatusCode::METHOD_NOT_ALLOWED => ("/problems/method-not-allowed", "Method not allowed"),
+            StatusCode::PAYLOAD_TOO_LARGE => ("/problems/too-large", "The body is too large"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("/problems/unsupported-media-type", "Unsupported media type"),
+            StatusCode::UNPROCESSABLE_ENTITY => ("/problems/unprocessable", "The request does not fit"),
+            StatusCode::UPGRADE_REQUIRED => ("/problems/upgrade-required", "A WebSocket is expected"),
+            StatusCode::REQUEST_TIMEOUT => ("/problems/timeout", "The request took too long"),
+            _ if status.is_server_error() => ("/problems/internal", "A fault of the server"),
+            _ => ("/problems/bad-request", "The request cannot be understood"),
         };
         let detail = if detail.is_empty() { title.to_owned() } else { detail };
         Self::new(status, name, title, detail)

@@ -1,4 +1,4 @@
-//! Secrets that stand for a key for a while: sign-in links and sessions of the Monitor, single-use tickets for WebSockets of browsers.
+//! Secrets that stand for a key for a while: sign-in links and sessions of the Monitor, single-use tickets for `WebSockets` of browsers.
 //! Nothing here outlives the process.
 
 use std::collections::HashMap;

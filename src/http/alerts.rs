@@ -33,7 +33,7 @@ pub struct OpenAlert {
     /// The alert.
     #[serde(flatten)]
     pub alert: Alert,
-    /// The alert's own ETag, for `If-Match`.
+    /// The alert's own `ETag`, for `If-Match`.
     pub etag: String,
 }
 
@@ -50,7 +50,7 @@ impl OpenAlert {
     }
 }
 
-/// The ETag of an alert: it changes with its severity and when somebody takes notice.
+/// The `ETag` of an alert: it changes with its severity and when somebody takes notice.
 fn etag(alert: &alert::Alert) -> String {
     let state = if alert.acknowledged.is_some() { "acknowledged" } else { "raised" };
     format!("\"{}-{state}-{}\"", alert.id, alert.severity.name())

@@ -110,10 +110,10 @@ pub fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, 
     })
 }
 
-/// Whether a condition such as `If-None-Match` names this ETag.
+/// Whether a condition such as `If-None-Match` names this `ETag`.
 pub fn names_etag(headers: &HeaderMap, name: header::HeaderName, etag: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let mut tags = values.flat_map(|line| line.split(',')).map(|tag| tag.trim());
+    let mut tags = values.flat_map(|line| line.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 

@@ -1,4 +1,4 @@
-//! The API's own description: OpenAPI 3.1 from the code, and a small page that shows it. Nothing is loaded from elsewhere.
+//! The API's own description: `OpenAPI` 3.1 from the code, and a small page that shows it. Nothing is loaded from elsewhere.
 
 use axum::extract::State;
 use axum::http::header;
@@ -60,7 +60,7 @@ pub fn document() -> String {
     document.to_json().expect("a document of strings and numbers is always JSON")
 }
 
-/// This description as OpenAPI.
+/// This description as `OpenAPI`.
 #[utoipa::path(get, path = "/openapi.json", tag = "docs", responses((status = 200, body = Object)))]
 pub async fn openapi(State(door): State<Door>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], door.app.document.clone()).into_response()

@@ -78,7 +78,7 @@ impl Default for Limits {
 pub struct App {
     /// What it stands on.
     pub parts: Parts,
-    /// Single-use tickets for WebSockets.
+    /// Single-use tickets for `WebSockets`.
     pub tickets: Passes,
     /// Signed-in browsers.
     pub sessions: Passes,
@@ -184,11 +184,10 @@ async fn measure(route: MatchedPath, request: Request, next: Next) -> Response {
 
 /// Ends a request that takes too long.
 async fn in_time(State(limits): State<Limits>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(limits.request, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let seconds = limits.request.as_secs();
-            Problem::unavailable(format!("the answer took more than {seconds} s; try again later")).into_response()
-        }
+    if let Ok(response) = tokio::time::timeout(limits.request, next.run(request)).await {
+        response
+    } else {
+        let seconds = limits.request.as_secs();
+        Problem::unavailable(format!("the answer took more than {seconds} s; try again later")).into_response()
     }
 }

@@ -63,7 +63,6 @@ pub struct ReadingBody {
 /// One reading, or several.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "it describes what the decoder takes; nothing is made of it")]
 pub enum ReadingsBody {
     /// Several.
     Many(Vec<ReadingBody>),

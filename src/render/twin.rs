@@ -172,31 +172,31 @@ impl Alert {
 impl Twin {
     /// A twin as JSON.
     pub fn of(view: &TwinView, model: &ServedModel, stale: bool) -> Self {
-        let state = &view.state;
-        let contributions = contributions_now(state, model);
-        let assessment = state.assessment.as_ref();
+        let TwinView { state: twin, .. } = view;
+        let contributions = contributions_now(twin, model);
+        let assessment = twin.assessment.as_ref();
         let time = |at: Option<instant::Millis>| at.map(instant::format);
         Self {
             id: view.id.to_string(),
             version: view.version,
-            level: state.level.into(),
+            level: twin.level.into(),
             risk: assessment.map(|assessment| assessment.score.risk),
             spread: assessment.map(|assessment| assessment.score.spread),
-            since: time(state.level_since),
-            reason: state.reason.and_then(|id| sensor_key(id, &model.blueprint)),
-            commissioned_at: time(state.commissioned_at),
-            retired_at: time(state.retired_at),
-            signal_lost_at: time(state.signal_lost_at),
-            sensors: sensors(state, model, &contributions),
-            position: state.position.map(|p| Position { latitude: p.latitude, longitude: p.longitude, speed: p.speed }),
-            last_reading_at: time(state.newest),
-            last_maintenance: state.maintenance.as_ref().map(|maintenance| Maintenance {
+            since: time(twin.level_since),
+            reason: twin.reason.and_then(|id| sensor_key(id, &model.blueprint)),
+            commissioned_at: time(twin.commissioned_at),
+            retired_at: time(twin.retired_at),
+            signal_lost_at: time(twin.signal_lost_at),
+            sensors: sensors(twin, model, &contributions),
+            position: twin.position.map(|p| Position { latitude: p.latitude, longitude: p.longitude, speed: p.speed }),
+            last_reading_at: time(twin.newest),
+            last_maintenance: twin.maintenance.as_ref().map(|maintenance| Maintenance {
                 kind: maintenance.kind.name().to_owned(),
                 performed_at: instant::format(maintenance.work.at),
                 component: maintenance.work.component.clone(),
                 note: maintenance.work.note.clone(),
             }),
-            alert: state.alert.as_ref().map(|alert| Alert::of(alert, model)),
+            alert: twin.alert.as_ref().map(|alert| Alert::of(alert, model)),
             model: assessment.map(|assessment| assessment.model.to_string()),
             shard: view.shard,
             sequence: view.sequence,

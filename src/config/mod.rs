@@ -1,0 +1,197 @@
+//! What the operator sets: a file, the environment, and defaults, checked before anything starts. What the values do is not known here.
+
+mod keys;
+mod load;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use twin::instant::Millis;
+
+pub use keys::{KEYS, Key, Kind};
+pub use load::{ConfigError, Origin, Settings};
+
+/// Everything in force, checked.
+#[derive(Clone)]
+pub struct Config {
+    /// Where each value comes from, for `config show`.
+    pub settings: Settings,
+    /// `http.listen`.
+    pub http: SocketAddr,
+    /// `monitor.listen`.
+    pub monitor: SocketAddr,
+    /// `definition.path`.
+    pub definition: PathBuf,
+    /// `model.path`.
+    pub model: PathBuf,
+    /// `log.kind`.
+    pub log: LogKind,
+    /// `log.directory`.
+    pub log_directory: PathBuf,
+    /// `log.shards`.
+    pub shards: u16,
+    /// `simulator.locomotives`; 0 turns it off.
+    pub simulated: usize,
+    /// `simulator.seed`.
+    pub seed: u64,
+    /// `node.url`; derived from `http.listen` where it is empty.
+    pub node: String,
+    /// `twin.max_locomotives`.
+    pub max_locomotives: usize,
+    /// `twin.late_window`.
+    pub late_window: Millis,
+    /// `twin.commission`: whether the first reading commissions.
+    pub commission_at_first_sight: bool,
+    /// `CIDP_API_KEY`.
+    pub api_key: Option<String>,
+}
+
+/// Which log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogKind {
+    /// On this machine's disk.
+    Embedded,
+    /// Nowhere: everything is gone when the process ends.
+    Memory,
+}
+
+impl Config {
+    /// Loads `file` (or `./cidp.toml`, if it is there), then the environment, over the defaults.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("CIDP_"))?;
+            Some((name, value.to_string_lossy().into_owned()))
+        });
+        Self::of(Settings::load(file, environment)?)
+    }
+
+    /// Checks settings.
+    pub fn of(settings: Settings) -> Result<Self, ConfigError> {
+        let s = &settings;
+        let http = s.address("http.listen")?;
+        let monitor = s.address("monitor.listen")?;
+        if http == monitor && http.port() != 0 {
+            return Err(s.wrong("monitor.listen", "another address than http.listen"));
+        }
+        let log = match s.text("log.kind") {
+            "embedded" => LogKind::Embedded,
+            "memory" => LogKind::Memory,
+            "postgres" | "kurrentdb" => {
+                return Err(s.wrong("log.kind", "embedded: this version has no other durable log yet"));
+            }
+            _ => return Err(s.wrong("log.kind", "embedded")),
+        };
+        let one_of = |key: &str, values: &[&str]| {
+            if values.contains(&s.text(key)) {
+                Ok(())
+            } else {
+                Err(s.wrong(key, &format!("one of {}", values.join(", "))))
+            }
+        };
+        one_of("breaker.drift", &["on", "off"])?;
+        one_of("kafka.partitioner", &["murmur2", "any"])?;
+        one_of("twin.commission", &["first_sight", "registered"])?;
+        s.number("log.retention_days", 0, 36_500)?;
+        s.number("warehouse.retention_days", 0, 36_500)?;
+        let node = match s.text("node.url") {
+            "" => format!("http://{http}"),
+            url => url.to_owned(),
+        };
+        Ok(Self {
+            http,
+            monitor,
+            definition: PathBuf::from(s.text("definition.path")),
+            model: PathBuf::from(s.text("model.path")),
+            log,
+            log_directory: PathBuf::from(s.text("log.directory")),
+            shards: s.number("log.shards", 1, 1_024)? as u16,
+            simulated: s.number("simulator.locomotives", 0, 10_000)? as usize,
+            seed: s.number("simulator.seed", 0, u64::MAX)?,
+            node,
+            max_locomotives: s.number("twin.max_locomotives", 1, 10_000_000)? as usize,
+            late_window: s.duration("twin.late_window")?,
+            commission_at_first_sight: s.text("twin.commission") == "first_sight",
+            api_key: settings.api_key.clone(),
+            settings,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn with(environment: &[(&str, &str)], file: Option<&str>) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("cidp.toml");
+        if let Some(text) = file {
+            std::fs::File::create(&path).and_then(|mut f| f.write_all(text.as_bytes())).expect("written");
+        }
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::of(Settings::load(file.map(|_| path.as_path()), environment)?)
+    }
+
+    fn message(result: Result<Config, ConfigError>) -> String {
+        result.map(|_| ()).expect_err("it must be refused").to_string()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let config = with(&[], None).expect("defaults");
+        assert_eq!(config.http.to_string(), "127.0.0.1:5000");
+        assert_eq!(config.late_window, 7 * twin::instant::DAY);
+        assert_eq!((config.shards, config.simulated, config.max_locomotives), (8, 20, 200_000));
+        assert_eq!(config.node, "http://127.0.0.1:5000");
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file() {
+        let file = "[log]\nshards = 4\ndirectory = \"/tmp/a\"\n[twin]\nlate_window = \"36h\"\n";
+        let config = with(&[("CIDP_LOG__SHARDS", "16")], Some(file)).expect("valid");
+        assert_eq!(config.shards, 16);
+        assert_eq!(config.log_directory, Path::new("/tmp/a"));
+        assert_eq!(config.late_window, 36 * twin::instant::HOUR);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        assert!(message(with(&[], Some("[http]\nlistn = \"x\"\n"))).contains("http.listen"));
+        let error = message(with(&[("CIDP_LOG__SHARD", "2")], None));
+        assert!(error.contains("CIDP_LOG__SHARD") && error.contains("log.shards"), "{error}");
+        assert!(message(with(&[("CIDP_API_KEI", "x")], None)).contains("CIDP_API_KEY"));
+    }
+
+    #[test]
+    fn a_wrong_value_names_key_expected_got_and_origin() {
+        let error = message(with(&[("CIDP_LOG__SHARDS", "many")], None));
+        for part in ["log.shards", "1 to 1024", "many", "CIDP_LOG__SHARDS"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(message(with(&[], Some("[log]\nkind = \"postgres\"\n"))).contains("embedded"));
+        assert!(message(with(&[], Some("[log\n"))).contains("cidp.toml"));
+        assert!(message(with(&[], Some("[twin]\nlate_window = \"7x\"\n"))).contains("7d"));
+        assert!(message(with(&[], Some("[log]\nshards = \"a\"\n"))).contains("cidp.toml"));
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_are_never_shown() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let secret = directory.path().join("secret");
+        std::fs::write(&secret, "postgres://u:p@host/db\n").expect("written");
+        let path = secret.to_string_lossy().into_owned();
+        let config = with(&[("CIDP_LOG__URL_FILE", &path), ("CIDP_API_KEY_FILE", &path)], None).expect("valid");
+        assert_eq!(config.settings.text("log.url"), "postgres://u:p@host/db");
+        assert_eq!(config.api_key.as_deref(), Some("postgres://u:p@host/db"));
+        assert!(!config.settings.to_toml().contains("u:p@host"));
+        assert!(!config.settings.to_json().to_string().contains("u:p@host"));
+        assert!(message(with(&[("CIDP_LOG__URL_FILE", "/nowhere")], None)).contains("/nowhere"));
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_again() {
+        let shown = with(&[], None).expect("defaults").settings.to_toml();
+        let again = with(&[], Some(&shown)).expect("what is shown is valid");
+        assert_eq!(again.shards, 8);
+    }
+}

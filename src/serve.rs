@@ -1,0 +1,196 @@
+//! `cidp serve`: puts the parts together, runs them until a signal, takes them apart in the right order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::{Fleet, Options};
+use anyhow::{Context, Result};
+use journal::embedded::{self, EmbeddedJournal, system_clock};
+use journal::{Journal, MemoryJournal};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use twin::decide::Rules;
+
+use crate::auth::Keys;
+use crate::config::{Config, LogKind};
+use crate::dead_letters::DeadLetterFiles;
+use crate::http::serve::ended;
+use crate::http::{self, App, Limits, Parts, ServedModel};
+use crate::sources::simulator::{self, Simulation};
+use crate::{monitor, training};
+
+/// Records of a shard between two snapshots.
+const SNAPSHOT_EVERY: u64 = 50_000;
+/// Most readings of a shard that wait to become durable.
+const WAITING_MOST: usize = 100_000;
+/// Most readings of one append of a shard.
+const BATCH_MOST: usize = 20_000;
+/// Bounds of the latency histograms, in seconds.
+const BUCKETS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0];
+
+/// The log in force.
+enum Log {
+    Embedded(Arc<EmbeddedJournal>),
+    Memory(Arc<MemoryJournal>),
+}
+
+impl Log {
+    fn open(config: &Config, address: &str) -> Result<Self> {
+        match config.log {
+            LogKind::Memory => Ok(Self::Memory(Arc::new(MemoryJournal::new(config.shards)))),
+            LogKind::Embedded => {
+                let log = EmbeddedJournal::open(embedded::Options::new(&config.log_directory, config.shards))?;
+                log.set_holder(address).context("the log's lock file")?;
+                Ok(Self::Embedded(Arc::new(log)))
+            }
+        }
+    }
+
+    fn port(&self) -> Arc<dyn Journal> {
+        match self {
+            Self::Embedded(log) => Arc::clone(log) as Arc<dyn Journal>,
+            Self::Memory(log) => Arc::clone(log) as Arc<dyn Journal>,
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Embedded(log) => log.close().await,
+            Self::Memory(_) => {}
+        }
+    }
+}
+
+/// Serves until `shutdown` turns true. Whatever can be refused is refused before anything is done.
+pub async fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<()> {
+    let (keys, seed_key) = Keys::for_listeners(config.api_key.as_deref(), &[config.http, config.monitor])?;
+    let http = listen(config.http, "http.listen").await?;
+    let monitor = listen(config.monitor, "monitor.listen").await?;
+    let addresses = (http.local_addr()?, monitor.local_addr()?);
+    let blueprint = training::blueprint(&config.definition)?;
+    let log = Log::open(&config, &format!("http://{}", addresses.0))?;
+    let model = {
+        let (path, blueprint) = (config.model.clone(), Arc::clone(&blueprint));
+        tokio::task::spawn_blocking(move || training::load_or_train(&path, &blueprint)).await.context("training")??
+    };
+    let model = training::served(model, &blueprint)?;
+    let parts = assemble(&config, keys, &log, model, shutdown.clone()).await?;
+    let app = App::new(parts);
+    if seed_key {
+        tracing::warn!(
+            "the published key of the seed is accepted, because only this machine can reach the server; set CIDP_API_KEY"
+        );
+    }
+    let mut tasks = JoinSet::new();
+    tasks.spawn(http::serve(http, http::router(Arc::clone(&app)), shutdown.clone()));
+    tasks.spawn(http::serve(monitor, monitor::router(Arc::clone(&app)), shutdown.clone()));
+    tasks.spawn(upkeep(app.parts.metrics.clone(), shutdown.clone()));
+    let simulated = config.simulated > 0 && simulator::fits(&blueprint.definition);
+    if simulated {
+        let simulation = Simulation::new(&app.parts);
+        let (seed, locomotives) = (config.seed, config.simulated);
+        tasks.spawn(async move {
+            simulation.run(seed, locomotives).await;
+            Ok(())
+        });
+    }
+    greet(&app, addresses, simulated, seed_key);
+    let mut end = shutdown;
+    ended(&mut end).await;
+    println!("Stopping: what was accepted is made durable.");
+    while let Some(task) = tasks.join_next().await {
+        task.context("a part of the server failed")??;
+    }
+    app.parts.fleet.stop().await;
+    log.close().await;
+    println!("Stopped. The next start goes on from here.");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr, key: &str) -> Result<TcpListener> {
+    let advice = || format!("{address} cannot be listened on; free it, or set {key} to another address");
+    TcpListener::bind(address).await.with_context(advice)
+}
+
+async fn assemble(
+    config: &Config,
+    keys: Keys,
+    log: &Log,
+    model: ServedModel,
+    shutdown: watch::Receiver<bool>,
+) -> Result<Parts> {
+    let metrics =
+        PrometheusBuilder::new().set_buckets(&BUCKETS).context("metrics")?.install_recorder().context("metrics")?;
+    let directory = config.log_directory.join("dead-letters");
+    let dead_letters = DeadLetterFiles::open(&directory).with_context(|| format!("{}", directory.display()))?;
+    let dead_letters = Arc::new(dead_letters);
+    let journal = log.port();
+    let clock = system_clock();
+    let rules = Rules { late_window: config.late_window, commission_at_first_sight: config.commission_at_first_sight };
+    let fleet = Fleet::start(Options {
+        journal: Arc::clone(&journal),
+        blueprint: Arc::clone(&model.blueprint),
+        scorer: Arc::clone(&model.scorer),
+        rules,
+        max_locomotives: config.max_locomotives,
+        node: config.node.clone(),
+        clock: Arc::clone(&clock),
+        dead_letters: Arc::clone(&dead_letters) as Arc<dyn actors::DeadLetters>,
+        snapshot_every: SNAPSHOT_EVERY,
+        max_waiting_readings: WAITING_MOST,
+        max_batch_readings: BATCH_MOST,
+        tick_every: Duration::from_secs(1),
+    })
+    .await?;
+    Ok(Parts { fleet, model, keys, clock, dead_letters, journal, metrics, shutdown, limits: Limits::default() })
+}
+
+/// Histograms gather samples until somebody drains them.
+async fn upkeep(metrics: PrometheusHandle, mut shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        tokio::select! {
+            _ = every.tick() => metrics.run_upkeep(),
+            () = ended(&mut shutdown) => return Ok(()),
+        }
+    }
+}
+
+fn greet(app: &App, (http, monitor): (SocketAddr, SocketAddr), simulated: bool, seed_key: bool) {
+    println!(
+        "CIDP serves {} ({} locomotives so far).",
+        app.parts.model.blueprint.definition.label.en,
+        app.parts.fleet.len()
+    );
+    println!("  Live page  {}", monitor::sign_in_link(app, monitor));
+    println!("  API        http://{http}  (docs: http://{http}/docs)");
+    if seed_key {
+        println!("  Key        {} (header X-API-KEY; this machine only)", crate::auth::SEED_KEY);
+    }
+    if simulated {
+        println!("  Look at    CC-DEMO: within two minutes it goes from NOMINAL through SURVEILLANCE to DANGER,");
+        println!("             shows why, and comes back once the depot has serviced it");
+    }
+    println!("  Stop       Ctrl-C");
+}
+
+/// Turns SIGINT and SIGTERM into the end; a second one ends at once.
+pub async fn signals(shutdown: watch::Sender<bool>) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    for first in [true, false] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if first {
+            shutdown.send_replace(true);
+        }
+    }
+    eprintln!("Ended at once; the next start recovers from the log.");
+    std::process::exit(1)
+}

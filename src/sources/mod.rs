@@ -1,0 +1,3 @@
+//! Where readings come from besides HTTP.
+
+pub mod simulator;
