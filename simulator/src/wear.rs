@@ -47,7 +47,8 @@ pub(crate) struct Fault {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Life {
     started: Millis,
-    life: f64,
+    /// Milliseconds from repair to a wear of 1.
+    span: f64,
     shape: f64,
     /// Wear at which it fails; drawn, so that nobody can read the moment off the wear.
     limit: f64,
@@ -57,25 +58,25 @@ pub(crate) struct Life {
 impl Life {
     /// A component repaired at `started`.
     pub(crate) fn draw(component: Component, started: Millis, draws: &mut Draws) -> Self {
-        let life = component.mean_life_days() * draws.between(0.55, 1.45) * DAY as f64;
+        let span = component.mean_life_days() * draws.between(0.55, 1.45) * DAY as f64;
         let shape = draws.between(2.2, 4.2);
         let limit = (1.0 + 0.05 * draws.normal()).clamp(0.85, 1.15);
         // One life in nine ends with a fault that comes within hours.
         let fault = draws.chance(0.11).then(|| Fault {
-            onset: started + (life * draws.between(0.05, 0.8)) as Millis,
+            onset: started + (span * draws.between(0.05, 0.8)) as Millis,
             duration: (draws.between(8.0, 60.0) * HOUR as f64) as Millis,
         });
-        Self { started, life, shape, limit, fault }
+        Self { started, span, shape, limit, fault }
     }
 
     /// A sound component with a fault to come and no end of its own.
     pub(crate) const fn with_fault(started: Millis, fault: Fault) -> Self {
-        Self { started, life: f64::MAX, shape: 2.0, limit: f64::MAX, fault: Some(fault) }
+        Self { started, span: f64::MAX, shape: 2.0, limit: f64::MAX, fault: Some(fault) }
     }
 
     /// Moves the start back, as if it had already run for `share` of its life.
     pub(crate) fn aged(mut self, share: f64) -> Self {
-        let back = (self.life * share) as Millis;
+        let back = (self.span * share) as Millis;
         self.started -= back;
         self.fault = None;
         self
@@ -83,14 +84,14 @@ impl Life {
 
     /// Wear at a moment: 0 new, about 1 at the end.
     pub(crate) fn wear(&self, at: Millis) -> f64 {
-        let slow = libm::pow((at - self.started).max(0) as f64 / self.life, self.shape);
+        let slow = libm::pow((at - self.started).max(0) as f64 / self.span, self.shape);
         let fast = self.fault.map_or(0.0, |fault| (at - fault.onset).max(0) as f64 / fault.duration as f64);
         slow.max(fast).min(1.15)
     }
 
     /// When it fails.
     pub(crate) fn fails_at(&self) -> Millis {
-        let slow = self.life * libm::pow(self.limit, 1.0 / self.shape);
+        let slow = self.span * libm::pow(self.limit, 1.0 / self.shape);
         let slow = if slow < 1e15 { self.started + slow as Millis } else { Millis::MAX };
         let fast = self
             .fault
