@@ -1,8 +1,8 @@
 //! The compiled forest: flat nodes of 8 bytes, rows as integer keys, scores of single rows and of batches. It knows no names of features.
 //!
-//! Rows are taken in blocks: eight rows walk one tree together, then four; a row left alone walks eight trees together. Either way the
-//! chains are independent, so the processor overlaps them, and no step has a branch to mispredict: a leaf leads to itself, and every tree
-//! of a group takes the steps of its deepest one.
+//! Eight walks go on at once: eight rows in one tree, four in two, two in four, or one row in eight trees. They are independent, so the
+//! processor overlaps them, and no step has a branch to mispredict: a leaf leads to itself, and every tree of a group takes the steps of
+//! its deepest one.
 
 use twin::scoring::Score;
 
@@ -30,7 +30,7 @@ pub enum ForestError {
 /// Where a tree begins and how deep it goes.
 #[derive(Debug, Clone, Copy)]
 struct Root {
-    at: u32,
+    at: usize,
     depth: u32,
 }
 
@@ -43,11 +43,19 @@ enum Answers {
     Shares(Box<[f32]>),
 }
 
+/// Nodes for rows of 32, 64 or 128 keys: a row has a place for every feature that a node of its kind can name.
+#[derive(Debug, Clone)]
+enum ByWidth {
+    W32(Nodes<32>),
+    W64(Nodes<64>),
+    W128(Nodes<MAX_WIDTH>),
+}
+
 /// A forest ready to score.
 #[derive(Debug, Clone)]
 pub struct Forest {
     width: usize,
-    nodes: Nodes,
+    nodes: ByWidth,
     roots: Vec<Root>,
     answers: Answers,
 }
@@ -70,13 +78,13 @@ impl Forest {
         let mut roots = Vec::with_capacity(sorted.len());
         for tree in sorted {
             let base = packed.len() as u32;
-            roots.push(Root { at: base, depth: tree.depth() as u32 });
+            roots.push(Root { at: packed.len(), depth: tree.depth() as u32 });
             for node in tree.nodes() {
                 let at = packed.len() as u32;
                 let (node, share) = match *node {
                     Node::Leaf { value } => (Packed::leaf(at, value == 1.0), value),
                     Node::Split { feature, threshold, left } => {
-                        (Packed::split(feature, key(threshold), base + left), 0.0)
+                        (Packed::split(feature as u8, key(threshold), base + left), 0.0)
                     }
                 };
                 packed.push(node);
@@ -90,7 +98,12 @@ impl Forest {
         } else {
             Answers::Shares(shares.into_boxed_slice())
         };
-        let nodes = Nodes::new(packed).expect("every child of a checked tree is a node of it");
+        let nodes = match trees.width {
+            ..=32 => Nodes::new(packed).map(ByWidth::W32),
+            33..=64 => Nodes::new(packed).map(ByWidth::W64),
+            _ => Nodes::new(packed).map(ByWidth::W128),
+        };
+        let nodes = nodes.expect("every child and every feature of a checked tree is there");
         Ok(Self { width: trees.width, nodes, roots, answers })
     }
 
@@ -106,7 +119,12 @@ impl Forest {
 
     /// Bytes of the nodes.
     pub const fn bytes(&self) -> usize {
-        self.nodes.len() * size_of::<Packed>()
+        let nodes = match &self.nodes {
+            ByWidth::W32(nodes) => nodes.len(),
+            ByWidth::W64(nodes) => nodes.len(),
+            ByWidth::W128(nodes) => nodes.len(),
+        };
+        nodes * size_of::<Packed>()
     }
 
     /// Whether every tree votes 0 or 1; then risk is an exact count over the number of trees.
@@ -121,16 +139,31 @@ impl Forest {
     pub fn score(&self, rows: &[f32], stride: usize, scores: &mut Vec<Score>) {
         assert!(stride >= self.width, "a row of {stride} values is narrower than the forest's {}", self.width);
         assert!(rows.len().is_multiple_of(stride), "{} values are no whole rows of {stride}", rows.len());
-        match self.width {
-            ..=32 => self.score_keys::<32>(rows, stride, scores),
-            33..=64 => self.score_keys::<64>(rows, stride, scores),
-            _ => self.score_keys::<MAX_WIDTH>(rows, stride, scores),
+        match &self.nodes {
+            ByWidth::W32(nodes) => self.score_with(nodes, rows, stride, scores),
+            ByWidth::W64(nodes) => self.score_with(nodes, rows, stride, scores),
+            ByWidth::W128(nodes) => self.score_with(nodes, rows, stride, scores),
         }
     }
 
-    fn score_keys<const W: usize>(&self, rows: &[f32], stride: usize, scores: &mut Vec<Score>) {
-        let mut keys = [[0_i32; W]; BLOCK];
-        for block in rows.chunks(stride * BLOCK) {
+    fn score_with<const W: usize>(&self, nodes: &Nodes<W>, rows: &[f32], stride: usize, scores: &mut Vec<Score>) {
+        // A small block spares a single row the clearing of a large one.
+        match rows.len() / stride {
+            ..=1 => self.score_blocks::<W, 1>(nodes, rows, stride, scores),
+            2..=8 => self.score_blocks::<W, 8>(nodes, rows, stride, scores),
+            _ => self.score_blocks::<W, BLOCK>(nodes, rows, stride, scores),
+        }
+    }
+
+    fn score_blocks<const W: usize, const B: usize>(
+        &self,
+        nodes: &Nodes<W>,
+        rows: &[f32],
+        stride: usize,
+        scores: &mut Vec<Score>,
+    ) {
+        let mut keys = [[0_u32; W]; B];
+        for block in rows.chunks(stride * B) {
             let count = block.len() / stride;
             for (keys, row) in keys.iter_mut().zip(block.chunks_exact(stride)) {
                 for (key_of, &value) in keys.iter_mut().zip(&row[..self.width]) {
@@ -139,14 +172,14 @@ impl Forest {
             }
             match &self.answers {
                 Answers::Votes(ready) => {
-                    let mut votes = [0_u32; BLOCK];
-                    self.visit::<W>(&keys[..count], |row, leaf| votes[row] += self.nodes.vote(leaf));
+                    let mut votes = [0_u32; B];
+                    self.visit(nodes, &keys[..count], |row, leaf| votes[row] += nodes.vote(leaf));
                     scores.extend(votes[..count].iter().map(|&votes| ready[votes as usize]));
                 }
                 Answers::Shares(shares) => {
-                    let mut sums = [(0.0_f64, 0.0_f64); BLOCK];
-                    self.visit::<W>(&keys[..count], |row, leaf| {
-                        let share = f64::from(shares[leaf as usize]);
+                    let mut sums = [(0.0_f64, 0.0_f64); B];
+                    self.visit(nodes, &keys[..count], |row, leaf| {
+                        let share = f64::from(shares[leaf]);
                         sums[row].0 += share;
                         sums[row].1 += share * share;
                     });
@@ -164,66 +197,46 @@ impl Forest {
 
     /// Calls `leaf` for every row and tree; the trees of one row come in the same order whatever the batch.
     #[inline]
-    fn visit<const W: usize>(&self, keys: &[[i32; W]], mut leaf: impl FnMut(usize, u32)) {
-        let mut row = 0;
-        while keys.len() - row >= 4 {
-            let eights = (keys.len() - row) / 8;
-            if eights > 0 {
-                for root in &self.roots {
-                    for first in (row..row + eights * 8).step_by(8) {
-                        self.rows_of::<W, 8>(*root, keys, first, &mut leaf);
+    fn visit<const W: usize>(&self, nodes: &Nodes<W>, keys: &[[u32; W]], mut leaf: impl FnMut(usize, usize)) {
+        let (eights, rest) = keys.as_chunks::<8>();
+        let (fours, rest_of_fours) = rest.as_chunks::<4>();
+        let (twos, ones) = rest_of_fours.as_chunks::<2>();
+        self.visit_blocks::<W, 8, 1>(nodes, eights, 0, &mut leaf);
+        self.visit_blocks::<W, 4, 2>(nodes, fours, keys.len() - rest.len(), &mut leaf);
+        self.visit_blocks::<W, 2, 4>(nodes, twos, keys.len() - rest_of_fours.len(), &mut leaf);
+        self.visit_blocks::<W, 1, 8>(nodes, ones.as_chunks::<1>().0, keys.len() - ones.len(), &mut leaf);
+    }
+
+    /// Walks blocks of `R` rows, the first of which is the `first` row, through `T` trees at a time.
+    #[inline]
+    fn visit_blocks<const W: usize, const R: usize, const T: usize>(
+        &self,
+        nodes: &Nodes<W>,
+        blocks: &[[[u32; W]; R]],
+        first: usize,
+        leaf: &mut impl FnMut(usize, usize),
+    ) {
+        if blocks.is_empty() {
+            return;
+        }
+        let (groups, rest) = self.roots.as_chunks::<T>();
+        for group in groups {
+            // The deepest tree of a group is its last.
+            let (roots, depth) = (group.map(|root| root.at), group[T - 1].depth);
+            for (block, rows) in blocks.iter().enumerate() {
+                for ends in nodes.walk(roots, rows, depth) {
+                    for (row, end) in ends.into_iter().enumerate() {
+                        leaf(first + block * R + row, end);
                     }
                 }
-                row += eights * 8;
-            } else {
-                for root in &self.roots {
-                    self.rows_of::<W, 4>(*root, keys, row, &mut leaf);
+            }
+        }
+        for root in rest {
+            for (block, rows) in blocks.iter().enumerate() {
+                for (row, end) in nodes.walk([root.at], rows, root.depth)[0].into_iter().enumerate() {
+                    leaf(first + block * R + row, end);
                 }
-                row += 4;
             }
-        }
-        for (row, keys) in keys.iter().enumerate().skip(row) {
-            let (eights, rest) = self.roots.as_chunks::<8>();
-            for group in eights {
-                self.trees_of::<W, 8>(group, keys, row, &mut leaf);
-            }
-            let (fours, ones) = rest.as_chunks::<4>();
-            for group in fours {
-                self.trees_of::<W, 4>(group, keys, row, &mut leaf);
-            }
-            for root in ones {
-                self.trees_of::<W, 1>(&[*root], keys, row, &mut leaf);
-            }
-        }
-    }
-
-    #[inline]
-    fn rows_of<const W: usize, const L: usize>(
-        &self,
-        root: Root,
-        keys: &[[i32; W]],
-        first: usize,
-        leaf: &mut impl FnMut(usize, u32),
-    ) {
-        let rows: [&[i32; W]; L] = std::array::from_fn(|lane| &keys[first + lane]);
-        let ends = self.nodes.walk::<W, L>([root.at; L], rows, root.depth);
-        for (lane, end) in ends.into_iter().enumerate() {
-            leaf(first + lane, end);
-        }
-    }
-
-    #[inline]
-    fn trees_of<const W: usize, const L: usize>(
-        &self,
-        group: &[Root; L],
-        keys: &[i32; W],
-        row: usize,
-        leaf: &mut impl FnMut(usize, u32),
-    ) {
-        let depth = group[L - 1].depth;
-        let ends = self.nodes.walk::<W, L>(group.map(|root| root.at), [keys; L], depth);
-        for end in ends {
-            leaf(row, end);
         }
     }
 }

@@ -5,40 +5,47 @@
 //! the invariant of [`Nodes`], which its constructor establishes and nothing changes.
 #![allow(unsafe_code, reason = "one unchecked load a step; the invariant of `Nodes` is checked when it is built")]
 
-/// Bits of a packed node that hold the feature.
-pub(crate) const FEATURE_BITS: u32 = 7;
-const FEATURE_MASK: u32 = (1 << FEATURE_BITS) - 1;
+/// Bits of a packed node that hold the feature: a byte, so that one instruction takes it out.
+const FEATURE_BITS: u32 = 8;
 
 /// A node in 8 bytes: the threshold's key, then the first child's index and the feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(8))]
 pub(crate) struct Packed {
-    key: i32,
+    key: u32,
     link: u32,
 }
 
 impl Packed {
     /// A split: keys above `key` go to `left + 1`, all others to `left`.
-    pub(crate) const fn split(feature: u16, key: i32, left: u32) -> Self {
+    pub(crate) const fn split(feature: u8, key: u32, left: u32) -> Self {
         Self { key, link: left << FEATURE_BITS | feature as u32 }
     }
 
     /// A leaf at `at` (not 0): every key is above the least one, so each step goes to `at - 1 + 1`. Its feature is free to hold the vote.
     pub(crate) const fn leaf(at: u32, vote: bool) -> Self {
-        Self { key: i32::MIN, link: (at - 1) << FEATURE_BITS | vote as u32 }
+        Self { key: 0, link: (at - 1) << FEATURE_BITS | vote as u32 }
+    }
+
+    const fn feature(self) -> usize {
+        (self.link & ((1 << FEATURE_BITS) - 1)) as usize
+    }
+
+    const fn child(self) -> usize {
+        (self.link >> FEATURE_BITS) as usize
     }
 }
 
-/// Packed nodes in which every walk of at most the given depth stays inside.
+/// Packed nodes over rows of `W` keys, in which every walk stays inside.
 ///
-/// Invariant: for every node, `link >> FEATURE_BITS` plus one is a valid index.
+/// Invariant: for every node, its child plus one is a valid index, and its feature is below `W`.
 #[derive(Debug, Clone)]
-pub(crate) struct Nodes(Box<[Packed]>);
+pub(crate) struct Nodes<const W: usize>(Box<[Packed]>);
 
-impl Nodes {
-    /// Takes nodes whose every child exists; `None` otherwise.
+impl<const W: usize> Nodes<W> {
+    /// Takes nodes whose every child and feature exists; `None` otherwise.
     pub(crate) fn new(nodes: Vec<Packed>) -> Option<Self> {
-        let inside = |node: &Packed| ((node.link >> FEATURE_BITS) as usize) + 1 < nodes.len();
+        let inside = |node: &Packed| node.child() + 1 < nodes.len() && node.feature() < W;
         if nodes.iter().all(inside) { Some(Self(nodes.into_boxed_slice())) } else { None }
     }
 
@@ -46,40 +53,52 @@ impl Nodes {
         self.0.len()
     }
 
-    /// Walks `depth` steps from each start, lane `k` with row `k`, and returns where each ends. The starts must be valid.
+    /// Walks `depth` steps of each of `T` trees with each of `R` rows, and returns where each walk ends.
     #[inline]
-    pub(crate) fn walk<const W: usize, const L: usize>(
+    pub(crate) fn walk<const R: usize, const T: usize>(
         &self,
-        starts: [u32; L],
-        rows: [&[i32; W]; L],
+        roots: [usize; T],
+        rows: &[[u32; W]; R],
         depth: u32,
-    ) -> [u32; L] {
-        assert!(starts.iter().all(|&start| (start as usize) < self.0.len()), "a walk starts at a node");
-        let mut at = starts;
+    ) -> [[usize; R]; T] {
+        assert!(roots.iter().all(|&root| root < self.0.len()), "a walk starts at a node");
+        let mut at = roots.map(|root| [root; R]);
         for _ in 0..depth {
-            for lane in 0..L {
-                // SAFETY: a start was checked above; every later index is `link >> FEATURE_BITS` or one more, valid by the invariant.
-                let node = unsafe { self.0.get_unchecked(at[lane] as usize) };
-                let key = rows[lane][(node.link & FEATURE_MASK) as usize & (W - 1)];
-                at[lane] = (node.link >> FEATURE_BITS) + u32::from(key > node.key);
+            for of_tree in &mut at {
+                for (place, row) in of_tree.iter_mut().zip(rows) {
+                    // SAFETY: the roots were checked above; every later index is the answer of a step.
+                    *place = unsafe { self.step(*place, row) };
+                }
             }
         }
         at
     }
 
+    /// The node after `at`, which must be a valid index; so is the answer.
+    #[inline]
+    unsafe fn step(&self, at: usize, row: &[u32; W]) -> usize {
+        // SAFETY: the caller gives a valid index; the invariant bounds the feature, and makes `child` and `child + 1` valid.
+        let (node, key) = unsafe {
+            let node = self.0.get_unchecked(at);
+            (node, *row.get_unchecked(node.feature()))
+        };
+        node.child() + usize::from(node.key < key)
+    }
+
     /// The vote of a leaf.
     #[inline]
-    pub(crate) fn vote(&self, leaf: u32) -> u32 {
-        self.0[leaf as usize].link & 1
+    pub(crate) fn vote(&self, leaf: usize) -> u32 {
+        self.0[leaf].link & 1
     }
 }
 
-/// A float as an integer that sorts the same way; both zeros are one, NaN is above everything.
+/// A float as an unsigned integer above 0 that sorts the same way; both zeros are one, NaN is above everything.
 #[inline]
-pub(crate) fn key(value: f32) -> i32 {
-    let bits = (value + 0.0).to_bits() as i32;
-    let key = bits ^ (((bits >> 31) as u32) >> 1) as i32;
-    if value.is_nan() { i32::MAX } else { key }
+pub(crate) fn key(value: f32) -> u32 {
+    let bits = (value + 0.0).to_bits();
+    // Negative numbers sort backwards by their bits, and below the positive ones.
+    let flip = ((bits as i32) >> 31) as u32 | 0x8000_0000;
+    if value.is_nan() { u32::MAX } else { bits ^ flip }
 }
 
 #[cfg(test)]
@@ -93,7 +112,7 @@ mod tests {
             if !b.is_nan() {
                 prop_assert_eq!(key(a) > key(b), a > b || a.is_nan());
             }
-            prop_assert!(key(a) > i32::MIN);
+            prop_assert!(key(a) > 0);
         }
     }
 
@@ -101,12 +120,13 @@ mod tests {
     fn zeros_are_one_and_nan_is_above() {
         assert_eq!(key(0.0), key(-0.0));
         assert!(key(f32::NAN) > key(f32::INFINITY));
-        assert!(key(f32::NEG_INFINITY) > i32::MIN);
+        assert!(key(f32::NEG_INFINITY) > 0);
     }
 
     #[test]
     fn nodes_that_lead_outside_are_refused() {
-        assert!(Nodes::new(vec![Packed::leaf(1, false), Packed::split(0, 0, 1)]).is_none());
-        assert!(Nodes::new(vec![Packed::leaf(1, false), Packed::leaf(1, true)]).is_some());
+        let refused = |node| Nodes::<32>::new(vec![Packed::leaf(1, false), node]).is_none();
+        assert!(refused(Packed::split(0, 0, 1)) && refused(Packed::split(32, 0, 0)));
+        assert!(!refused(Packed::leaf(1, true)));
     }
 }
