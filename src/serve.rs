@@ -23,11 +23,11 @@ use crate::sources::simulator::{self, Simulation};
 use crate::{monitor, training};
 
 /// Records of a shard between two snapshots.
-const SNAPSHOT_EVERY: u64 = 50_000;
+pub const SNAPSHOT_EVERY: u64 = 50_000;
 /// Most readings of a shard that wait to become durable.
-const WAITING_MOST: usize = 100_000;
+pub const WAITING_MOST: usize = 100_000;
 /// Most readings of one append of a shard.
-const BATCH_MOST: usize = 20_000;
+pub const BATCH_MOST: usize = 20_000;
 /// Bounds of the latency histograms, in seconds.
 const BUCKETS: [f64; 14] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0];

@@ -207,7 +207,7 @@ impl Forest {
         self.visit_blocks::<W, 1, 8>(nodes, ones.as_chunks::<1>().0, keys.len() - ones.len(), &mut leaf);
     }
 
-    /// Walks blocks of `R` rows, the first of which is the `first` row, through `T` trees at a time.
+    /// Walks blocks of `R` rows, the first of which is the `first` row, through `T` trees at a time and those that are left.
     #[inline]
     fn visit_blocks<const W: usize, const R: usize, const T: usize>(
         &self,
@@ -220,20 +220,28 @@ impl Forest {
             return;
         }
         let (groups, rest) = self.roots.as_chunks::<T>();
-        for group in groups {
-            // The deepest tree of a group is its last.
-            let (roots, depth) = (group.map(|root| root.at), group[T - 1].depth);
-            for (block, rows) in blocks.iter().enumerate() {
-                for ends in nodes.walk(roots, rows, depth) {
-                    for (row, end) in ends.into_iter().enumerate() {
-                        leaf(first + block * R + row, end);
-                    }
-                }
-            }
-        }
-        for root in rest {
-            for (block, rows) in blocks.iter().enumerate() {
-                for (row, end) in nodes.walk([root.at], rows, root.depth)[0].into_iter().enumerate() {
+        visit_groups(nodes, groups, blocks, first, leaf);
+        let (groups, rest) = rest.as_chunks::<4>();
+        visit_groups(nodes, groups, blocks, first, leaf);
+        visit_groups(nodes, rest.as_chunks::<1>().0, blocks, first, leaf);
+    }
+}
+
+/// Walks blocks of rows through groups of trees.
+#[inline]
+fn visit_groups<const W: usize, const R: usize, const T: usize>(
+    nodes: &Nodes<W>,
+    groups: &[[Root; T]],
+    blocks: &[[[u32; W]; R]],
+    first: usize,
+    leaf: &mut impl FnMut(usize, usize),
+) {
+    for group in groups {
+        // The deepest tree of a group is its last.
+        let (roots, depth) = (group.map(|root| root.at), group[T - 1].depth);
+        for (block, rows) in blocks.iter().enumerate() {
+            for ends in nodes.walk(roots, rows, depth) {
+                for (row, end) in ends.into_iter().enumerate() {
                     leaf(first + block * R + row, end);
                 }
             }
