@@ -181,7 +181,7 @@ impl Past {
             match snapshots::restore_one(&entry, &manifest) {
                 Ok((twin, texts)) => return Ok((twin, self.learn(&texts)?)),
                 Err(reason) => {
-                    tracing::warn!(shard, position, %reason, "a snapshot's entry is ignored; the log is read instead")
+                    tracing::warn!(shard, position, %reason, "a snapshot's entry is ignored; the log is read instead");
                 }
             }
         }

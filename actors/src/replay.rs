@@ -181,13 +181,12 @@ impl ShardReplay {
     fn fold(&mut self, record: &Record, current: &Arc<Blueprint>) -> Result<(), ReplayError> {
         if let Some(stream) = &record.stream {
             let blueprints = &self.definitions.blueprints;
-            match self.twins.get_mut(&*stream.locomotive) {
-                Some(twin) => twin.fold(record, stream, blueprints)?,
-                None => {
-                    let mut twin = Replayed::empty(&current.definition);
-                    twin.fold(record, stream, blueprints)?;
-                    self.twins.insert(LocomotiveId::parse(&stream.locomotive)?, twin);
-                }
+            if let Some(twin) = self.twins.get_mut(&*stream.locomotive) {
+                twin.fold(record, stream, blueprints)?;
+            } else {
+                let mut twin = Replayed::empty(&current.definition);
+                twin.fold(record, stream, blueprints)?;
+                self.twins.insert(LocomotiveId::parse(&stream.locomotive)?, twin);
             }
         } else if let Some(id) = adopt(record, &mut self.definitions)? {
             self.adopted.push(id);

@@ -13,8 +13,15 @@ use anyhow::{Result, bail};
 
 use report::Section;
 
-const PARTS: [(&str, fn() -> Result<Section>); 4] =
-    [("forest", forest::measure), ("pipeline", pipeline::measure), ("replay", replay::measure), ("predict", predict::measure)];
+/// Measures one part.
+type Measure = fn() -> Result<Section>;
+
+const PARTS: [(&str, Measure); 4] = [
+    ("forest", forest::measure),
+    ("pipeline", pipeline::measure),
+    ("replay", replay::measure),
+    ("predict", predict::measure),
+];
 
 fn main() -> Result<()> {
     // Cargo adds `--bench`.

@@ -67,7 +67,9 @@ impl Steps {
         let mut of_shard = vec![Vec::with_capacity(steps); usize::from(SHARDS)];
         let mut json = String::new();
         for step in 0..steps as i64 {
-            of_shard.iter_mut().for_each(|of_steps: &mut Vec<Vec<Addressed>>| of_steps.push(Vec::new()));
+            for of_steps in &mut of_shard {
+                of_steps.push(Vec::new());
+            }
             for event in fleet.advance_to(START + (step + 1) * INTERVAL - 1) {
                 let SimEvent::Reading(reading) = event else {
                     continue;

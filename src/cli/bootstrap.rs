@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<
 fn tell(artefact: &Artefact) {
     let card = &artefact.card;
     println!("Model {}: {} trees, {} nodes", card.id, card.trees, card.nodes);
-    println!("  {} readings of {} machines, split by {}", card.data.readings, card.data.machines, card.data.split);
+    println!("  {} readings of {} machines, split {}", card.data.readings, card.data.machines, card.data.split);
     let scores = &card.scores;
     let parts = [("validation", &scores.validation), ("test", &scores.test), ("later", &scores.later)];
     for (name, quality) in parts {

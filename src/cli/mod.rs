@@ -39,8 +39,10 @@ enum Command {
     )]
     Bootstrap(bootstrap::Arguments),
     /// Serve: embedded log, simulated fleet, no services needed.
-    #[command(after_help = "Example: CIDP_SIMULATOR__LOCOMOTIVES=50 cidp serve")]
-    Serve,
+    #[command(
+        after_help = "Examples: CIDP_SIMULATOR__LOCOMOTIVES=50 cidp serve\n          cidp serve --definition data/hydraulic/definition.toml"
+    )]
+    Serve(ServeArguments),
     /// Telemetry of a simulated fleet, seeded and reproducible: into tables, or to a server.
     #[command(
         after_help = "Examples: cidp simulate --to csv --out data\n          cidp simulate --rate 1000 --locomotives 200 --to http"
@@ -70,13 +72,20 @@ enum ConfigCommand {
     Show,
 }
 
+#[derive(Debug, Args)]
+struct ServeArguments {
+    /// Asset definition (default: definition.path of the configuration).
+    #[arg(long, value_name = "F")]
+    definition: Option<PathBuf>,
+}
+
 /// Which server.
 #[derive(Debug, Args)]
 struct Server {
     /// Its address (default: http.listen of the configuration).
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The key for it (default: CIDP_API_KEY).
+    /// The key for it (default: `CIDP_API_KEY`).
     #[arg(long)]
     key: Option<String>,
 }
@@ -94,17 +103,24 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let usage = error.chain().any(|cause| cause.is::<ConfigError>());
+            let usage = error.chain().any(|cause| cause.downcast_ref::<ConfigError>().is_some());
             ExitCode::from(if usage { 2 } else { 1 })
         }
     }
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let config = Config::load(cli.config.as_deref())?;
+    let mut config = Config::load(cli.config.as_deref())?;
+    if !matches!(cli.command, Command::Serve(_)) {
+        // Whoever closes the pipe of a command has read enough of it; a server must outlive the reader of its output.
+        sigpipe::reset();
+    }
     match cli.command {
         Command::Bootstrap(arguments) => bootstrap::run(&arguments, &config, cli.json),
-        Command::Serve => serve(config),
+        Command::Serve(ServeArguments { definition }) => {
+            config.definition = definition.unwrap_or(config.definition);
+            serve(config)
+        }
         Command::Simulate(arguments) => simulate::run(&arguments, &config, cli.json),
         Command::Produce(arguments) => produce::run(&arguments, &config, cli.json),
         Command::Watch(arguments) => watch::run(&arguments, &config, cli.json),

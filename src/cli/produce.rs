@@ -27,7 +27,7 @@ enum Target {
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Table with the columns locomotive_id, recorded_at and sensors; .csv or .csv.gz.
+    /// Table with the columns `locomotive_id`, `recorded_at` and sensors; .csv or .csv.gz.
     #[arg(long, value_name = "F")]
     csv: PathBuf,
     /// 1 as the readings came, 60 an hour a minute; as fast as the server takes them if left out.

@@ -109,13 +109,12 @@ fn tell(answer: &Value, json: bool) {
         return;
     }
     let lists = [&answer["items"], &answer["worst"]];
-    match lists.into_iter().find_map(Value::as_array) {
-        Some(twins) => twins.iter().for_each(line),
-        None => {
-            line(answer);
-            for (key, sensor) in answer["sensors"].as_object().into_iter().flatten() {
-                println!("  {key:12} {} {} ({})", sensor["value"], text(&sensor["unit"]), text(&sensor["quality"]));
-            }
+    if let Some(twins) = lists.into_iter().find_map(Value::as_array) {
+        twins.iter().for_each(line);
+    } else {
+        line(answer);
+        for (key, sensor) in answer["sensors"].as_object().into_iter().flatten() {
+            println!("  {key:12} {} {} ({})", sensor["value"], text(&sensor["unit"]), text(&sensor["quality"]));
         }
     }
 }

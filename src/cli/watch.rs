@@ -93,7 +93,12 @@ fn tell(frame: &Value) {
             println!("*** {id}: {from} -> {to} (risk {}, {})", frame["risk"], word(&frame["reason"]));
         }
         Some("alert") => {
-            println!("!!! {}: alert {} {}", word(&frame["locomotive_id"]), word(&frame["alert"]), word(&frame["state"]))
+            println!(
+                "!!! {}: alert {} {}",
+                word(&frame["locomotive_id"]),
+                word(&frame["alert"]),
+                word(&frame["state"])
+            );
         }
         Some("gap") => println!("... frames {} to {} were not sent", frame["from"], frame["to"]),
         _ => {}

@@ -137,16 +137,15 @@ impl Settings {
             self.api_key = Some(value).filter(|key| !key.is_empty());
             return Ok(());
         }
-        match KEYS.iter().find(|key| super::keys::variable(key.name) == name) {
-            Some(key) => self.set(key.name, value, origin),
-            None => {
-                let known: Vec<_> = KEYS.iter().map(|key| super::keys::variable(key.name)).collect();
-                let known = known.iter().map(String::as_str).chain([API_KEY]);
-                let nearest = nearest(name, known).to_owned();
-                let key = KEYS.iter().find(|key| super::keys::variable(key.name) == nearest);
-                let nearest = key.map_or(nearest.clone(), |key| format!("{nearest} ({})", key.name));
-                Err(ConfigError::UnknownKey { name: name.to_owned(), nearest, origin })
-            }
+        if let Some(key) = KEYS.iter().find(|key| super::keys::variable(key.name) == name) {
+            self.set(key.name, value, origin)
+        } else {
+            let known: Vec<_> = KEYS.iter().map(|key| super::keys::variable(key.name)).collect();
+            let known = known.iter().map(String::as_str).chain([API_KEY]);
+            let nearest = nearest(name, known).to_owned();
+            let key = KEYS.iter().find(|key| super::keys::variable(key.name) == nearest);
+            let nearest = key.map_or(nearest.clone(), |key| format!("{nearest} ({})", key.name));
+            Err(ConfigError::UnknownKey { name: name.to_owned(), nearest, origin })
         }
     }
 
@@ -204,11 +203,12 @@ impl Settings {
         for key in KEYS {
             let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
             if of != section {
-                text += &format!("{}[{of}]\n", if section.is_empty() { "" } else { "\n" });
+                let blank = if section.is_empty() { "" } else { "\n" };
+                text.extend([blank, "[", of, "]\n"]);
                 section = of;
             }
             let (_, origin) = self.get(key.name);
-            text += &format!("{name} = {} # {origin}\n", self.shown(key));
+            text.extend([name, " = ", &self.shown(key), " # ", &origin.to_string(), "\n"]);
         }
         text
     }

@@ -56,7 +56,7 @@ pub async fn list(
     let fields = fields(query.fields.as_deref())?;
     let bbox = query.bbox.as_deref().map(Bbox::parse).transpose()?;
     let sort = Sort::parse(query.sort.as_deref())?;
-    let after = query.cursor.as_deref().map(|cursor| Sort::read_cursor(cursor)).transpose()?;
+    let after = query.cursor.as_deref().map(Sort::read_cursor).transpose()?;
     let needle = query.q.as_deref().map(str::to_ascii_lowercase);
     let mut places = Vec::new();
     door.app.parts.fleet.read(|view: &TwinView| {

@@ -25,12 +25,12 @@ struct Tried {
 impl Shard {
     /// Folds every part of a batch; the moves in the order of the parts.
     pub(super) async fn fold(&mut self, batch: &Arc<Grouped>, residents: &[usize]) -> Result<Vec<Moved>, Fault> {
-        let mut moves: Vec<Option<Moved>> = residents.iter().map(|_| None).collect();
-        let mut tried = vec![Tried::default(); residents.len()];
+        let mut by_part: Vec<Option<Moved>> = residents.iter().map(|_| None).collect();
+        let mut attempts = vec![Tried::default(); residents.len()];
         let mut open: Vec<usize> = (0..residents.len()).collect();
         while !open.is_empty() {
             let call = |&part: &usize| {
-                let Tried { known, failures } = &tried[part];
+                let Tried { known, failures } = &attempts[part];
                 let (batch, known, careful) = (Arc::clone(batch), known.clone(), *failures > 1);
                 (residents[part], Call::Fold { batch, part, known, careful })
             };
@@ -41,14 +41,14 @@ impl Shard {
                 match answer {
                     Answer::Done(moved) => {
                         self.note(resident, &moved);
-                        moves[part] = Some(*moved);
+                        by_part[part] = Some(*moved);
                     }
                     Answer::NeedsHistory(from, to) => {
-                        tried[part].known = Some(self.ask_log(resident, from, to).await?);
+                        attempts[part].known = Some(self.ask_log(resident, from, to).await?);
                         again.push(part);
                     }
-                    Answer::Lost(_) if tried[part].failures < 2 => {
-                        tried[part].failures += 1;
+                    Answer::Lost(_) if attempts[part].failures < 2 => {
+                        attempts[part].failures += 1;
                         again.push(part);
                     }
                     other => return Err(self.misfit(resident, other)),
@@ -56,7 +56,7 @@ impl Shard {
             }
             open = again;
         }
-        Ok(moves.into_iter().flatten().collect())
+        Ok(by_part.into_iter().flatten().collect())
     }
 
     /// Calls twins and waits for all answers. A twin whose answer is lost is rebuilt at its next call.

@@ -101,15 +101,12 @@ impl Shard {
         let state = TwinState::new(&self.workshop.blueprint.definition);
         let residence = Residence::Dormant(Box::new(LiveTwin { id: id.clone(), version: 0, state }));
         let resident = Resident { id: id.clone(), residence, version: 0, speaks_since: None, touched: (0, 0) };
-        let index = match self.vacant.pop() {
-            Some(index) => {
-                self.residents[index] = resident;
-                index
-            }
-            None => {
-                self.residents.push(resident);
-                self.residents.len() - 1
-            }
+        let index = if let Some(index) = self.vacant.pop() {
+            self.residents[index] = resident;
+            index
+        } else {
+            self.residents.push(resident);
+            self.residents.len() - 1
         };
         self.index.insert(id.clone(), index);
         Some(index)

@@ -104,11 +104,8 @@ impl Door {
 
     /// Sends a message; where nobody is there to take it, says why.
     pub(crate) fn send(&self, message: ShardMessage) -> Result<(), String> {
-        let sent = self.actor.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|actor| actor.cast(message));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) | None => Err(self.reason()),
-        }
+        let actor = self.actor();
+        if actor.is_some_and(|actor| actor.cast(message).is_ok()) { Ok(()) } else { Err(self.reason()) }
     }
 
     /// Why the shard does not answer now.

@@ -40,7 +40,7 @@ impl Shard {
             match ground.options.journal.put_snapshot(snapshot).await {
                 Ok(()) => tracing::info!(shard, sequence, "a snapshot is kept"),
                 Err(error) => {
-                    tracing::warn!(shard, sequence, %error, "a snapshot could not be kept; the log alone is enough")
+                    tracing::warn!(shard, sequence, %error, "a snapshot could not be kept; the log alone is enough");
                 }
             }
         }));
