@@ -45,9 +45,9 @@ async fn maintenance_and_failure_are_recorded_with_who_and_when() {
     assert_eq!(fleet.command(&a, report, cause.clone()).await, Ok(version + 2));
     assert_eq!(newest_event(&fleet, &a, version + 2).await, (Event::FailureReported(work(START + 1)), cause.clone()));
 
-    let state = fleet.twin("CC-2201").expect("known").state;
-    assert_eq!(state.maintenance.map(|done| done.work), Some(work(START)));
-    assert_eq!(state.failure, Some(work(START + 1)));
+    let twin = fleet.twin("CC-2201").expect("known").state;
+    assert_eq!(twin.maintenance.map(|done| done.work), Some(work(START)));
+    assert_eq!(twin.failure, Some(work(START + 1)));
     let published = received(&mut publications);
     assert_eq!(published.len(), 2, "one append a command");
     let fact = &published[0].facts[0];

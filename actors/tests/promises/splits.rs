@@ -112,7 +112,7 @@ async fn told(stream: &[Addressed], way: &Way) -> Told {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_split_gives_the_same_twins(stream in stream(), way in way()) {

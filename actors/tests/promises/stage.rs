@@ -82,7 +82,7 @@ impl Stage {
             max_waiting_readings: 10_000,
             max_batch_readings: 1_000,
             // Time passes only where a promise is about it.
-            tick_every: Duration::from_secs(3_600),
+            tick_every: Duration::from_hours(1),
         };
         Self { clock, scorer, letters, log, options, disk: None }
     }
