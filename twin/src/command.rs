@@ -2,6 +2,7 @@
 
 use crate::decide::emit;
 use crate::event::{Cause, Event, MaintenanceKind, Work};
+use crate::fold::IDEMPOTENCY_KEPT;
 use crate::instant::{EARLIEST, Millis};
 use crate::refusal::CommandRefusal;
 use crate::state::TwinState;
@@ -35,7 +36,8 @@ pub enum Command {
 /// no event.
 pub fn decide_command(state: &mut TwinState, command: Command, cause: &Cause) -> Result<Vec<Event>, CommandRefusal> {
     let now = cause.asked_at;
-    if cause.idempotency != 0 && state.commands.iter().any(|(key, _)| *key == cause.idempotency) {
+    let is_known = |(key, at): &(u64, Millis)| *key == cause.idempotency && now - at < IDEMPOTENCY_KEPT;
+    if cause.idempotency != 0 && state.commands.iter().any(is_known) {
         return Ok(Vec::new());
     }
     let event = match command {

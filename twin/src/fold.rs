@@ -14,7 +14,7 @@ use crate::reading::{LATITUDE, LONGITUDE, Reading, SPEED};
 use crate::state::{Assessment, Maintenance, Position, TwinState};
 
 /// How long an idempotency key is kept.
-const IDEMPOTENCY_KEPT: Millis = DAY;
+pub(crate) const IDEMPOTENCY_KEPT: Millis = DAY;
 /// How many of them a twin keeps at most.
 const IDEMPOTENCY_MOST: usize = 64;
 

@@ -1,0 +1,115 @@
+//! More than may wait is refused at once, whole and without a trace; when the log has caught up, readings are taken again.
+
+use actors::{Fleet, IngestError, IngestOutcome};
+use tokio::task::JoinHandle;
+use twin::wire::Addressed;
+
+use crate::stage::{Stage, accepted, batch, calm, eventually, id, ids_in, undisturbed};
+
+fn ingest(fleet: &Fleet, readings: Vec<Addressed>) -> JoinHandle<Result<IngestOutcome, IngestError>> {
+    let fleet = fleet.clone();
+    tokio::spawn(async move { fleet.ingest(batch(readings)).await })
+}
+
+fn waiting(fleet: &Fleet) -> Vec<usize> {
+    fleet.status().shards.iter().map(|shard| shard.waiting_readings).collect()
+}
+
+#[tokio::test]
+async fn beyond_the_bound_readings_are_refused_until_the_log_has_caught_up() {
+    let mut stage = Stage::new(2);
+    stage.options.max_waiting_readings = 10;
+    let fleet = stage.open().await;
+    let ([a], [b]) = (ids_in(0, 2), ids_in(1, 2));
+    stage.log.shut();
+    let taken = [ingest(&fleet, calm(&a, 0..6)), ingest(&fleet, calm(&a, 6..10))];
+    eventually("ten readings wait", || waiting(&fleet) == [10, 0]).await;
+
+    let full = Err(IngestError::Overloaded { waiting: 10, limit: 10 });
+    assert_eq!(fleet.ingest(batch(calm(&a, 10..11))).await, full);
+    // A batch over both shards is refused whole, and gives back the places that it had taken already.
+    assert_eq!(fleet.ingest(batch([calm(&b, 0..3), calm(&a, 10..12)].concat())).await, full);
+    assert_eq!(waiting(&fleet), [10, 0]);
+    let other = ingest(&fleet, calm(&b, 0..10));
+    eventually("the other shard has a bound of its own", || waiting(&fleet) == [10, 10]).await;
+
+    stage.log.open();
+    for (call, count) in taken.into_iter().zip([6, 4]) {
+        assert_eq!(call.await.expect("no panic"), Ok(accepted(count)));
+    }
+    assert_eq!(other.await.expect("no panic"), Ok(accepted(10)));
+    assert_eq!(waiting(&fleet), [0, 0]);
+    assert_eq!(fleet.ingest(batch(calm(&a, 10..20))).await, Ok(accepted(10)));
+    assert!(stage.letters.all().is_empty(), "what is turned away is the sender's to keep");
+    assert_eq!(stage.hashes(&fleet).await, undisturbed([calm(&a, 0..20), calm(&b, 0..10)].concat()).await);
+    stage.log_tells_the_same(&fleet).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn one_batch_larger_than_the_bound_is_taken_where_nothing_waits() {
+    let mut stage = Stage::new(1);
+    (stage.options.max_waiting_readings, stage.options.max_batch_readings) = (10, 4);
+    let fleet = stage.open().await;
+    let a = id("CC-2201");
+    assert_eq!(fleet.ingest(batch(calm(&a, 0..25))).await, Ok(accepted(25)));
+    stage.log.shut();
+    let large = ingest(&fleet, calm(&a, 25..50));
+    eventually("it waits", || waiting(&fleet) == [25]).await;
+    let full = Err(IngestError::Overloaded { waiting: 25, limit: 10 });
+    assert_eq!(fleet.ingest(batch(calm(&a, 50..51))).await, full);
+    stage.log.open();
+    assert_eq!(large.await.expect("no panic"), Ok(accepted(25)));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_gives_its_place_back_when_its_readings_are_durable() {
+    let mut stage = Stage::new(1);
+    stage.options.max_waiting_readings = 10;
+    let fleet = stage.open().await;
+    let a = id("CC-2201");
+    stage.log.shut();
+    let impatient = [ingest(&fleet, calm(&a, 0..5)), ingest(&fleet, calm(&a, 5..10))];
+    eventually("ten readings wait", || waiting(&fleet) == [10]).await;
+    for call in impatient {
+        call.abort();
+        assert!(call.await.expect_err("it was aborted").is_cancelled());
+    }
+    assert_eq!(waiting(&fleet), [10], "they are in the shard's hands: memory is bounded by what it holds");
+    assert!(matches!(fleet.ingest(batch(calm(&a, 10..11))).await, Err(IngestError::Overloaded { .. })));
+    stage.log.open();
+    eventually("the places are free", || waiting(&fleet) == [0]).await;
+    assert_eq!(fleet.ingest(batch(calm(&a, 10..11))).await, Ok(accepted(1)));
+    assert_eq!(stage.hashes(&fleet).await, undisturbed(calm(&a, 0..11)).await, "what was taken is recorded");
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_fleet_that_stops_records_what_it_has_taken_and_takes_no_more() {
+    let stage = Stage::new(2);
+    let fleet = stage.open().await;
+    let ([a], [b]) = (ids_in(0, 2), ids_in(1, 2));
+    stage.log.shut();
+    let taken = [ingest(&fleet, calm(&a, 0..6)), ingest(&fleet, calm(&b, 0..6)), ingest(&fleet, calm(&a, 6..12))];
+    eventually("all wait", || waiting(&fleet) == [12, 6]).await;
+    let stopping = {
+        let fleet = fleet.clone();
+        tokio::spawn(async move { fleet.stop().await })
+    };
+    tokio::task::yield_now().await;
+    assert_eq!(fleet.ingest(batch(calm(&a, 12..13))).await, Err(IngestError::Stopping));
+    assert!(!stopping.is_finished());
+    stage.log.open();
+    for call in taken {
+        assert_eq!(call.await.expect("no panic"), Ok(accepted(6)));
+    }
+    stopping.await.expect("no panic");
+    assert_eq!(fleet.ingest(batch(calm(&a, 12..13))).await, Err(IngestError::Stopping));
+    fleet.stop().await;
+
+    let fleet = stage.open().await;
+    assert_eq!(stage.hashes(&fleet).await, undisturbed([calm(&a, 0..12), calm(&b, 0..6)].concat()).await);
+    stage.log_tells_the_same(&fleet).await;
+    fleet.stop().await;
+}

@@ -1,0 +1,17 @@
+//! The promises of the living fleet, one file each, kept over the public API alone.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no public items")]
+
+mod back_pressure;
+mod commands;
+mod disorder;
+mod durability;
+mod failed_append;
+mod log;
+mod panics;
+mod past;
+mod poison;
+mod restart;
+mod silence;
+mod splits;
+mod stage;
