@@ -13,6 +13,10 @@ use anyhow::{Result, bail};
 
 use report::Section;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures one part.
 type Measure = fn() -> Result<Section>;
 

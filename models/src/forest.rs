@@ -163,7 +163,8 @@ impl Forest {
         stride: usize,
         scores: &mut Vec<Score>,
     ) {
-        let mut keys = [[0_u32; W]; B];
+        // A leaf that votes looks at the second key, which a row of one feature does not set: no key may be 0.
+        let mut keys = [[u32::MAX; W]; B];
         for block in rows.chunks(stride * B) {
             let count = block.len() / stride;
             for (keys, row) in keys.iter_mut().zip(block.chunks_exact(stride)) {

@@ -110,3 +110,12 @@ fn too_wide_and_too_empty_are_refused() {
     assert_eq!(error.to_string(), "expected 1 to 128 features, got 200");
     assert!(Forest::compile(&Trees { width: 3, trees: vec![] }).is_err());
 }
+
+#[test]
+fn a_forest_of_one_feature_is_walked_like_any_other() {
+    let trees = trees(&[0; 5], 4, 1, true);
+    let mut scores = Vec::new();
+    Forest::compile(&trees).expect("compiles").score(&[-4.0], 1, &mut scores);
+    let votes: f32 = trees.trees.iter().map(|tree| tree.answer(&[-4.0])).sum();
+    assert_eq!(scores[0].risk, votes / 4.0);
+}
