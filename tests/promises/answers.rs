@@ -120,7 +120,8 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
-        let headers: Vec<_> = [("content-type", "application/json")].into_iter().chain(headers.iter().copied()).collect();
+        let headers: Vec<_> =
+            [("content-type", "application/json")].into_iter().chain(headers.iter().copied()).collect();
         self.sure("POST", path, &headers, Some(body.to_string().as_bytes()))
     }
 

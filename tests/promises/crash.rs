@@ -17,7 +17,7 @@ const PRODUCERS: usize = 3;
 /// Locomotives of one producer; a batch has readings of all of them, so that it goes to several shards.
 const LOCOMOTIVES: usize = 4;
 
-/// Random numbers that a seed repeats (SplitMix64, Steele et al. 2014).
+/// Random numbers that a seed repeats (`SplitMix64`, Steele et al. 2014).
 struct Random(u64);
 
 impl Random {
@@ -136,10 +136,18 @@ fn values(reading: &Value) -> Vec<Value> {
 fn check_ledger(client: &Client, producers: &[Producer]) {
     for producer in producers {
         for id in &producer.ids {
-            let sent = producer.acknowledged.iter().chain(&producer.pending).filter(|reading| reading["locomotive_id"] == **id);
+            let sent = producer
+                .acknowledged
+                .iter()
+                .chain(&producer.pending)
+                .filter(|reading| reading["locomotive_id"] == **id);
             let sent: Vec<_> = sent.collect();
             let least = producer.acknowledged.iter().filter(|reading| reading["locomotive_id"] == **id).count();
-            let found = if least == 0 && client.get(&format!("/twins/{id}")).status == 404 { Vec::new() } else { recorded(client, id) };
+            let found = if least == 0 && client.get(&format!("/twins/{id}")).status == 404 {
+                Vec::new()
+            } else {
+                recorded(client, id)
+            };
             assert!(found.len() >= least, "{id}: {least} readings were acknowledged, {} are there", found.len());
             assert!(found.len() <= sent.len(), "{id}: {} readings were sent, {} are there", sent.len(), found.len());
             for (index, (sent, found)) in sent.iter().zip(&found).enumerate() {
@@ -152,7 +160,19 @@ fn check_ledger(client: &Client, producers: &[Producer]) {
 
 /// What a twin says of its machine, without what belongs to one log alone (versions, positions) or to the clock of its arrival.
 fn machine(twin: &Value) -> Value {
-    let names = ["level", "risk", "spread", "since", "reason", "contributions", "sensors", "position", "last_reading_at", "alert", "model"];
+    let names = [
+        "level",
+        "risk",
+        "spread",
+        "since",
+        "reason",
+        "contributions",
+        "sensors",
+        "position",
+        "last_reading_at",
+        "alert",
+        "model",
+    ];
     Value::Object(names.iter().map(|name| ((*name).to_owned(), twin[name].clone())).collect())
 }
 
@@ -218,7 +238,10 @@ fn ten_kills_lose_nothing_and_double_nothing() {
             assert_eq!(twin["state_hash"], **hash, "{id}: the log read without a server gives the same state");
         } else {
             // Between the two questions the server may have noted that a locomotive fell silent, and nothing else.
-            assert!(twin["version"].as_u64() > version.as_u64() && twin["signal_lost_at"].is_string(), "{id}: {twin:#}");
+            assert!(
+                twin["version"].as_u64() > version.as_u64() && twin["signal_lost_at"].is_string(),
+                "{id}: {twin:#}"
+            );
         }
     }
 }

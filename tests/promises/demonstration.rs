@@ -10,9 +10,9 @@ use crate::stream::{Stream, is, twins};
 
 const ID: &str = "CC-DEMO";
 /// From ready to danger.
-const DANGER_WITHIN: Duration = Duration::from_secs(120);
+const DANGER_WITHIN: Duration = Duration::from_mins(2);
 /// From ready to nominal again: the depot comes after a minute and a half.
-const BACK_WITHIN: Duration = Duration::from_secs(180);
+const BACK_WITHIN: Duration = Duration::from_mins(3);
 
 fn changes_to<'a>(frame: &'a Value, level: &str) -> Option<&'a Value> {
     (is(frame, "risk") && frame["locomotive_id"] == ID && frame["to"] == level).then_some(frame)
@@ -37,7 +37,11 @@ fn the_first_start_shows_a_failure_and_its_repair() {
         frames.extend(stream.until(left(DANGER_WITHIN), level, |frame| changes_to(frame, level).is_some()));
         let change = frames.last().expect("just found");
         assert!(change["reason"].is_string(), "{change:#}");
-        assert!(change["contributions"].as_array().is_some_and(|parts| parts.iter().any(|part| part["value"].as_f64() > Some(0.05))));
+        assert!(
+            change["contributions"]
+                .as_array()
+                .is_some_and(|parts| parts.iter().any(|part| part["value"].as_f64() > Some(0.05)))
+        );
     }
     frames.extend(stream.until(left(DANGER_WITHIN), "the twin in danger", |frame| {
         twins(std::slice::from_ref(frame)).iter().any(|twin| twin["level"] == "danger" && twin["alert"].is_object())

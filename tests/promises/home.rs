@@ -19,7 +19,7 @@ pub(crate) const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 /// The admin key of the servers of these tests.
 pub(crate) const KEY: &str = "a-key-for-the-promises";
 /// Longest time for a command, and for a server to get ready: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Asks until there is an answer, at most for `patience`.
 pub(crate) fn until<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
@@ -40,8 +40,8 @@ pub(crate) fn model() -> &'static Path {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("promises");
         let table = |name: &str| format!("{REPOSITORY}/data/{name}");
         let home = Home::without_model();
-        let arguments =
-            ["--sensors", &table("sensors.csv"), "--maintenance", &table("maintenance.csv"), "--out"].map(str::to_owned);
+        let arguments = ["--sensors", &table("sensors.csv"), "--maintenance", &table("maintenance.csv"), "--out"]
+            .map(str::to_owned);
         let out_text = out.display().to_string();
         let arguments: Vec<_> =
             ["bootstrap"].into_iter().chain(arguments.iter().map(String::as_str)).chain([out_text.as_str()]).collect();
@@ -135,19 +135,15 @@ impl Home {
     /// Starts a server and waits until it is ready.
     pub(crate) fn serve(&self) -> Server {
         let mut running = Running::start(self.command(&["serve"]));
-        let line = |running: &Running, mark: &str| {
-            let text = running.stdout();
-            let line = text.lines().find_map(|line| line.trim().strip_prefix(mark).map(str::trim).map(str::to_owned))?;
-            // The line after it has begun, so this one is whole.
-            text.contains("Ctrl-C").then_some(line)
-        };
-        let api = until(PATIENCE, "the greeting", || {
+        let greeting = until(PATIENCE, "the greeting", || {
             if let Some(status) = running.child.try_wait().expect("our own child") {
                 panic!("the server ended ({status}): {}{}", running.stdout(), running.stderr());
             }
-            line(&running, "API")
+            Some(running.stdout()).filter(|greeting| greeting.contains("Ctrl-C"))
         });
-        let link = line(&running, "Live page").expect("the greeting names the live page");
+        let line = |mark: &str| greeting.lines().find_map(|line| line.trim().strip_prefix(mark)).map(str::trim);
+        let link = line("Live page").expect("the greeting names the live page").to_owned();
+        let api = line("API").expect("the greeting names the API");
         let base = api.split_whitespace().next().expect("an address").to_owned();
         let client = Client::new(&base, Some(KEY));
         let ready = || (client.get("/health/ready").status == 200).then_some(());

@@ -58,7 +58,11 @@ fn a_snapshot_comes_first_and_danger_with_its_reasons() {
     assert_eq!(snapshot["complete"], true);
     let ids: Vec<_> = twins(std::slice::from_ref(&snapshot)).into_iter().map(|twin| twin["id"].clone()).collect();
     assert_eq!(ids, ["CC-1", "CC-2"]);
-    assert_eq!(snapshot["items"][0], server.client().get("/twins/CC-1").expect(200), "a frame and the API show one twin");
+    assert_eq!(
+        snapshot["items"][0],
+        server.client().get("/twins/CC-1").expect(200),
+        "a frame and the API show one twin"
+    );
     let settled = settle(&mut stream);
 
     send(&server, series(failing, "CC-1", start + 12 * STEP, 12));
@@ -67,15 +71,21 @@ fn a_snapshot_comes_first_and_danger_with_its_reasons() {
         let of_it = frame["locomotive_id"] == "CC-1";
         seen.0 |= is(frame, "risk") && of_it && frame["to"] == "danger";
         seen.1 |= is(frame, "alert") && of_it && frame["state"] == "raised";
-        seen.2 |= is(frame, "twins") && frame["items"].as_array().is_some_and(|items| items.iter().any(|twin| twin["level"] == "danger"));
+        seen.2 |= is(frame, "twins")
+            && frame["items"].as_array().is_some_and(|items| items.iter().any(|twin| twin["level"] == "danger"));
         seen == (true, true, true)
     });
     let risk = frames.iter().find(|frame| is(frame, "risk") && frame["to"] == "danger").expect("seen above");
     assert!(risk["contributions"].as_array().is_some_and(|parts| !parts.is_empty()) && risk["reason"].is_string());
-    assert_eq!(facts(&frames), history(&server, "CC-1")[1..], "each change once, in order; the first level came before");
+    assert_eq!(
+        facts(&frames),
+        history(&server, "CC-1")[1..],
+        "each change once, in order; the first level came before"
+    );
     assert!(twins(&frames).iter().all(|twin| twin["id"] == "CC-1"), "who did not move is not told");
 
-    let numbers: Vec<_> = [snapshot].iter().chain(&settled).chain(&frames).filter_map(|frame| frame["seq"].as_u64()).collect();
+    let numbers: Vec<_> =
+        [snapshot].iter().chain(&settled).chain(&frames).filter_map(|frame| frame["seq"].as_u64()).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "frames are numbered without a gap");
 
     server.stop("TERM");
@@ -104,7 +114,8 @@ fn a_stream_of_one_twin_tells_of_no_other() {
     let frames = stream.until(SOON, "the move of CC-2", |frame| is(frame, "twins"));
     assert!(facts(&frames).is_empty());
     assert!(twins(&frames).iter().all(|twin| twin["id"] == "CC-2"));
-    let refused = Stream::knock(&server, "/ws/twins/CC-404", Some(crate::home::KEY)).err().expect("there is no such twin");
+    let refused =
+        Stream::knock(&server, "/ws/twins/CC-404", Some(crate::home::KEY)).err().expect("there is no such twin");
     assert_eq!(refused.0, 404, "{}", refused.1);
 }
 
@@ -163,14 +174,17 @@ fn a_broken_stream_goes_on_over_a_restart_of_the_server() {
     let missed = facts(&frames);
     assert_eq!(missed, history(&server, "CC-1")[known..], "every change that was missed, once, in order");
     assert!(missed.iter().any(|(_, what, _)| what == "danger") && missed.iter().any(|(_, what, _)| what == "raised"));
-    let mut moved: Vec<_> = twins(&frames).into_iter().map(|twin| twin["id"].as_str().expect("an id").to_owned()).collect();
+    let mut moved: Vec<_> =
+        twins(&frames).into_iter().map(|twin| twin["id"].as_str().expect("an id").to_owned()).collect();
     moved.sort();
     assert_eq!(moved, ["CC-1", "CC-2"], "the latest state of each that moved, once");
     assert_eq!(twins(&frames)[0], &server.client().get("/twins/CC-1").expect(200));
 
     // The stream is live from here on, and its new token leads past what was told.
     send(&server, series(sound, "CC-3", start + 12 * STEP, 1));
-    stream.until(SOON, "the move of CC-3", |frame| twins(std::slice::from_ref(frame)).iter().any(|twin| twin["id"] == "CC-3"));
+    stream.until(SOON, "the move of CC-3", |frame| {
+        twins(std::slice::from_ref(frame)).iter().any(|twin| twin["id"] == "CC-3")
+    });
     let token = frames.last().expect("resumed")["token"].as_str().expect("a token").to_owned();
     let mut again = Stream::open(&server, &format!("/ws/fleet?resume={token}"));
     let frames = again.until(SOON, "resumed", |frame| is(frame, "resumed"));
@@ -200,7 +214,9 @@ fn a_ticket_opens_one_stream_and_a_wrong_key_none() {
     let path = format!("/ws/fleet?ticket={}", ticket["ticket"].as_str().expect("a ticket"));
     let mut stream = Stream::knock(&server, &path, None).unwrap_or_else(|(status, body)| panic!("{status} {body}"));
     assert!(is(&stream.next(SOON).expect("a frame"), "snapshot"));
-    for (path, key) in [(path.as_str(), None), ("/ws/fleet", None), ("/ws/fleet", Some("wrong")), ("/ws/fleet?ticket=0", None)] {
+    for (path, key) in
+        [(path.as_str(), None), ("/ws/fleet", None), ("/ws/fleet", Some("wrong")), ("/ws/fleet?ticket=0", None)]
+    {
         let (status, body) = Stream::knock(&server, path, key).err().expect("nobody may come in");
         assert_eq!(status, 401, "{path} {body}");
         assert!(body.contains("/problems/unauthorized"), "{body}");

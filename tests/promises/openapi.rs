@@ -50,16 +50,22 @@ fn every_route_of_the_contract_is_in_the_document_and_there() {
     let paths = document.0["paths"].as_object().expect("paths");
     let operations: BTreeSet<_> = paths
         .iter()
-        .flat_map(|(path, methods)| methods.as_object().expect("methods").keys().map(move |method| (method.to_uppercase(), path.clone())))
+        .flat_map(|(path, methods)| {
+            methods.as_object().expect("methods").keys().map(move |method| (method.to_uppercase(), path.clone()))
+        })
         .collect();
-    let expected: BTreeSet<_> = ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let expected: BTreeSet<_> =
+        ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
     assert_eq!(operations, expected);
     let schemes = &document.0["components"]["securitySchemes"];
     assert_eq!(schemes["key"]["name"], "X-API-KEY");
     let open = ["/health", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/docs/docs.js"];
     for (method, path) in ROUTES {
         let operation = document.operation(method, path).expect("just compared");
-        assert!(operation["summary"].is_string() || operation["description"].is_string(), "{method} {path} says nothing");
+        assert!(
+            operation["summary"].is_string() || operation["description"].is_string(),
+            "{method} {path} says nothing"
+        );
         assert_eq!(operation.get("security").is_none(), open.contains(&path), "{method} {path}: who may call it");
         let answer = server.client_with(None).ask(method, &path.replace("{id}", "CC-1"));
         assert_eq!(answer.status, if open.contains(&path) { 200 } else { 401 }, "{method} {path}");
@@ -87,10 +93,25 @@ fn every_answer_fits_its_description() {
     let work = json!({"kind": "preventive", "component": "pump", "note": "oil"});
     check("POST", "/twins/{id}/maintenance", 202, client.post("/twins/CC-2/maintenance", &work));
     check("POST", "/twins/{id}/failures", 202, client.post("/twins/CC-2/failures", &json!({})));
-    for path in ["/health", "/health/live", "/health/ready", "/alerts", "/fleet", "/model", "/metrics", "/openapi.json", "/docs", "/docs/docs.js"] {
+    for path in [
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/alerts",
+        "/fleet",
+        "/model",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+        "/docs/docs.js",
+    ] {
         check("GET", path, 200, client.get(path));
     }
-    for query in ["", "?limit=1", "?fields=id,version,level,risk,spread,since,reason,commissioned_at,sensors,contributions,position,last_reading_at,last_maintenance,alert,model,shard,sequence,stale"] {
+    for query in [
+        "",
+        "?limit=1",
+        "?fields=id,version,level,risk,spread,since,reason,commissioned_at,sensors,contributions,position,last_reading_at,last_maintenance,alert,model,shard,sequence,stale",
+    ] {
         check("GET", "/twins", 200, client.get(&format!("/twins{query}")));
     }
     for id in ["CC-1", "CC-2", "CC-3", "CC-1?version=1", "CC-1?version=2"] {
@@ -99,7 +120,12 @@ fn every_answer_fits_its_description() {
     let tag = client.get("/twins/CC-1").header("etag").to_owned();
     check("GET", "/twins/{id}", 304, client.get_with("/twins/CC-1", &[("if-none-match", &tag)]));
     check("GET", "/twins/{id}/events", 200, client.get("/twins/CC-1/events"));
-    check("GET", "/twins/{id}/events", 200, client.get_with("/twins/CC-1/events", &[("accept", "application/x-ndjson")]));
+    check(
+        "GET",
+        "/twins/{id}/events",
+        200,
+        client.get_with("/twins/CC-1/events", &[("accept", "application/x-ndjson")]),
+    );
     let figures = json!({"flow": 120, "pressure": 7, "vibration": 9, "temperature": 90});
     check("POST", "/predict", 200, client.post("/predict", &figures));
     let alerts = check("GET", "/alerts", 200, client.get("/alerts?limit=1")).json();
@@ -173,7 +199,10 @@ fn the_pages_need_nothing_from_elsewhere() {
         assert!(!text.is_empty() && [200, 401].contains(&page.status), "{name}: {}", page.status);
         for mark in ["http://", "https://", "src=\"//", "href=\"//", "url(//", "@import"] {
             // Names of XML vocabularies look like addresses, but nobody follows them.
-            let found = text.replace("http://www.w3.org/", "").find(mark).map(|at| text[at..].chars().take(60).collect::<String>());
+            let found = text
+                .replace("http://www.w3.org/", "")
+                .find(mark)
+                .map(|at| text[at..].chars().take(60).collect::<String>());
             assert_eq!(found, None, "{name} names something outside");
         }
         if page.media_type() == "text/html" {

@@ -38,10 +38,12 @@ fn a_definition_and_a_table_make_a_twin_of_another_machine() {
     // The cooler fails in the first block of cycles and is sound in the last one; the twin has seen both.
     assert_eq!(twin["level"], "nominal", "{twin:#}");
     let changes = client.get("/twins/RIG-1/events?type=RiskChanged&limit=1000").expect(200);
-    let levels: Vec<_> = changes["items"].as_array().expect("a list").iter().map(|event| event["data"]["to"].clone()).collect();
+    let levels: Vec<_> =
+        changes["items"].as_array().expect("a list").iter().map(|event| event["data"]["to"].clone()).collect();
     assert!(levels.contains(&Value::from("danger")) && levels.contains(&Value::from("nominal")), "{levels:?}");
     let stream = client.get_with("/twins/RIG-1/events?type=TelemetryRecorded", &[("accept", "application/x-ndjson")]);
-    let events = stream.text().lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).collect::<Vec<_>>();
+    let events =
+        stream.text().lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).collect::<Vec<_>>();
     let readings: usize = events.iter().map(|event| event["data"]["readings"].as_array().map_or(0, Vec::len)).sum();
     assert_eq!(readings, 22_050);
     server.stop("TERM");

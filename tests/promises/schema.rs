@@ -1,4 +1,4 @@
-//! The server's own OpenAPI document as a judge of its answers. Stricter than JSON Schema asks for: a field that the document does not name
+//! The server's own `OpenAPI` document as a judge of its answers. Stricter than JSON Schema asks for: a field that the document does not name
 //! is a fault as well, and so is a keyword that this judge does not know, since it would be taken for a yes.
 
 use serde_json::Value;
@@ -30,7 +30,8 @@ impl Document {
             return;
         };
         let media_type = answer.media_type();
-        let schema = content.get(media_type).unwrap_or_else(|| panic!("{place}: {media_type:?} is not in the document"));
+        let schema =
+            content.get(media_type).unwrap_or_else(|| panic!("{place}: {media_type:?} is not in the document"));
         if media_type.ends_with("json") && media_type != "application/x-ndjson" {
             self.check_value(&place, &schema["schema"], &answer.json());
         }
@@ -76,16 +77,19 @@ impl Document {
 
     fn apply(&self, keyword: &str, rule: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
         let list = || rule.as_array().into_iter().flatten();
-        let verdict = |holds: bool| if holds { Ok(()) } else { Err(format!("{at}: {keyword} {rule} does not hold for {value}")) };
+        let verdict =
+            |holds: bool| if holds { Ok(()) } else { Err(format!("{at}: {keyword} {rule} does not hold for {value}")) };
         match keyword {
             "type" => verdict(names(rule).iter().any(|name| is_of(name, value))),
             "enum" => verdict(list().any(|known| known == value)),
             "minimum" => verdict(value.as_f64().zip(rule.as_f64()).is_none_or(|(value, least)| value >= least)),
             "maximum" => verdict(value.as_f64().zip(rule.as_f64()).is_none_or(|(value, most)| value <= most)),
             "maxLength" => verdict(value.as_str().is_none_or(|text| text.len() as u64 <= rule.as_u64().unwrap_or(0))),
-            "required" => {
-                verdict(value.as_object().is_none_or(|object| list().filter_map(Value::as_str).all(|name| object.contains_key(name))))
-            }
+            "required" => verdict(
+                value
+                    .as_object()
+                    .is_none_or(|object| list().filter_map(Value::as_str).all(|name| object.contains_key(name))),
+            ),
             "properties" => {
                 let properties = rule.as_object().into_iter().flatten();
                 let mut present = properties.filter_map(|(name, schema)| Some((name, schema, value.get(name)?)));
@@ -99,18 +103,20 @@ impl Document {
                     if other { self.judge(rule, value, &format!("{at}/{name}")) } else { Ok(()) }
                 })
             }
-            "propertyNames" => value.as_object().into_iter().flatten().try_for_each(|(name, _)| {
-                self.judge(rule, &Value::String(name.clone()), &format!("{at}/{name}"))
-            }),
+            "propertyNames" => value
+                .as_object()
+                .into_iter()
+                .flatten()
+                .try_for_each(|(name, _)| self.judge(rule, &Value::String(name.clone()), &format!("{at}/{name}"))),
             "items" => {
-                let items = value.as_array().into_iter().flatten().enumerate();
-                items.map(|(index, item)| self.judge(rule, item, &format!("{at}/{index}"))).collect()
+                let mut items = value.as_array().into_iter().flatten().enumerate();
+                items.try_for_each(|(index, item)| self.judge(rule, item, &format!("{at}/{index}")))
             }
             // The fields of all parts together are known, so each part is judged without the question for strange ones.
             "allOf" => list().try_for_each(|part| {
                 let part = self.resolve(part);
-                let rules = part.as_object().into_iter().flatten();
-                rules.map(|(keyword, rule)| self.apply(keyword, rule, part, value, at)).collect()
+                let mut rules = part.as_object().into_iter().flatten();
+                rules.try_for_each(|(keyword, rule)| self.apply(keyword, rule, part, value, at))
             }),
             "oneOf" | "anyOf" => {
                 let fitting = list().filter(|choice| self.judge(choice, value, at).is_ok()).count();

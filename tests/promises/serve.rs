@@ -58,13 +58,19 @@ fn readings_come_in_by_every_way_and_make_one_history() {
 
     let stream = client.get_with("/twins/CC-2201/events", &[("accept", "application/x-ndjson")]);
     assert_eq!((stream.status, stream.media_type()), (200, "application/x-ndjson"));
-    let lines: Vec<Value> = stream.text().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    let lines: Vec<Value> =
+        stream.text().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     assert_eq!(lines, events);
     let some = client.get("/twins/CC-2201/events?type=TelemetryRecorded&limit=1").expect(200);
-    assert_eq!((some["items"].as_array().map(Vec::len), some["items"][0]["type"].as_str()), (Some(1), Some("TelemetryRecorded")));
+    assert_eq!(
+        (some["items"].as_array().map(Vec::len), some["items"][0]["type"].as_str()),
+        (Some(1), Some("TelemetryRecorded"))
+    );
     let next = some["next"].as_str().expect("there is more");
     let rest = client.get(&format!("/twins/CC-2201/events?type=TelemetryRecorded&after={next}")).expect(200);
-    assert!(rest["items"].as_array().is_some_and(|items| items.iter().all(|event| event["version"].as_u64() > some["items"][0]["version"].as_u64())));
+    assert!(rest["items"].as_array().is_some_and(|items| {
+        items.iter().all(|event| event["version"].as_u64() > some["items"][0]["version"].as_u64())
+    }));
 }
 
 #[test]
@@ -157,7 +163,8 @@ fn danger_raises_an_alert_that_somebody_acknowledges() {
     let last = changes["items"].as_array().and_then(|items| items.last()).expect("the change to danger").clone();
     let (told, model) = (&last["data"], client.get("/model").expect(200));
     assert_eq!(told["to"], "danger");
-    let sum: f64 = told["contributions"].as_array().expect("a list").iter().filter_map(|part| part["value"].as_f64()).sum();
+    let sum: f64 =
+        told["contributions"].as_array().expect("a list").iter().filter_map(|part| part["value"].as_f64()).sum();
     let expected = told["risk"].as_f64().expect("a risk") - model["base_rate"].as_f64().expect("a rate");
     assert!((sum - expected).abs() < 1e-6, "contributions sum to {sum}, risk minus base rate is {expected}");
 
@@ -221,10 +228,15 @@ fn a_prediction_gives_the_verdict_of_four_figures() {
     };
     let sound = ask(2.0, 45.0);
     assert_eq!((&sound["level"], &sound["verdict"]), (&json!("nominal"), &json!("OPÉRATION NOMINALE")), "{sound}");
-    for (vibration, temperature) in [(7.0, 85.0), (7.0, 100.0), (8.0, 90.0), (12.0, 85.0), (12.0, 110.0), (20.0, 120.0)] {
+    for (vibration, temperature) in [(7.0, 85.0), (7.0, 100.0), (8.0, 90.0), (12.0, 85.0), (12.0, 110.0), (20.0, 120.0)]
+    {
         let failing = ask(vibration, temperature);
         let expected = (&json!("danger"), &json!("DANGER DÉTECTÉ"));
-        assert_eq!((&failing["level"], &failing["verdict"]), expected, "vibration {vibration}, temperature {temperature}");
+        assert_eq!(
+            (&failing["level"], &failing["verdict"]),
+            expected,
+            "vibration {vibration}, temperature {temperature}"
+        );
         assert!(failing["contributions"].as_array().is_some_and(|parts| !parts.is_empty()));
     }
     let aliases = client.post("/predict", &json!({"debit": 120, "pression": 7, "vibration": 2, "temperature": 45}));
@@ -271,7 +283,9 @@ fn whoever_may_not_come_in_is_told_so() {
     let home = Home::new();
     let server = home.serve();
     for key in [None, Some("a-wrong-key-of-some-length")] {
-        for (method, path) in [("GET", "/twins"), ("POST", "/readings"), ("GET", "/twins/X"), ("GET", "/fleet"), ("POST", "/predict")] {
+        for (method, path) in
+            [("GET", "/twins"), ("POST", "/readings"), ("GET", "/twins/X"), ("GET", "/fleet"), ("POST", "/predict")]
+        {
             let answer = server.client_with(key).ask(method, path);
             answer.problem(401, "unauthorized");
             assert!(!answer.header("www-authenticate").is_empty());
@@ -308,9 +322,12 @@ fn requests_that_do_not_fit_are_told_why() {
     client.get("/twins/CC-404").problem(404, "not-found");
     client.get("/twins/no%20id").problem(404, "not-found");
     client.get("/twins/CC-404/events").problem(404, "not-found");
-    for (method, path, allowed) in
-        [("DELETE", "/readings", "POST"), ("PATCH", "/twins", "GET"), ("PUT", "/predict", "POST"), ("PATCH", "/twins/X", "DELETE")]
-    {
+    for (method, path, allowed) in [
+        ("DELETE", "/readings", "POST"),
+        ("PATCH", "/twins", "GET"),
+        ("PUT", "/predict", "POST"),
+        ("PATCH", "/twins/X", "DELETE"),
+    ] {
         let answer = client.ask(method, path);
         answer.problem(405, "method-not-allowed");
         assert!(answer.header("allow").contains(allowed), "{method} {path}: Allow is {:?}", answer.header("allow"));
@@ -322,7 +339,10 @@ fn requests_that_do_not_fit_are_told_why() {
             assert_eq!(answer.expect(202)["rejected"][0]["reason"], "not_json");
         } else {
             let problem = answer.problem(422, "unprocessable");
-            assert!(problem["errors"][0]["message"].as_str().is_some_and(|text| text.contains("expected")), "{problem}");
+            assert!(
+                problem["errors"][0]["message"].as_str().is_some_and(|text| text.contains("expected")),
+                "{problem}"
+            );
         }
     }
     let huge = vec![b' '; 17 * 1024 * 1024];

@@ -55,7 +55,8 @@ impl Stream {
             match self.socket.read() {
                 Ok(Message::Text(text)) => return Ok(serde_json::from_str(&text).expect("a frame is JSON text")),
                 Ok(Message::Close(frame)) => {
-                    let (code, reason) = frame.map(|frame| (u16::from(frame.code), frame.reason.to_string())).unwrap_or_default();
+                    let (code, reason) =
+                        frame.map(|frame| (u16::from(frame.code), frame.reason.to_string())).unwrap_or_default();
                     return Err((code, reason));
                 }
                 Ok(_) => {}
@@ -66,7 +67,12 @@ impl Stream {
     }
 
     /// All frames up to the first one that is wanted, that one the last.
-    pub(crate) fn until(&mut self, patience: Duration, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Vec<Value> {
+    pub(crate) fn until(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        mut wanted: impl FnMut(&Value) -> bool,
+    ) -> Vec<Value> {
         let end = Instant::now() + patience;
         let mut frames = Vec::new();
         loop {
