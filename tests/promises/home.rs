@@ -141,9 +141,9 @@ impl Home {
             }
             Some(running.stdout()).filter(|greeting| greeting.contains("Ctrl-C"))
         });
-        let line = |mark: &str| greeting.lines().find_map(|line| line.trim().strip_prefix(mark)).map(str::trim);
-        let link = line("Live page").expect("the greeting names the live page").to_owned();
-        let api = line("API").expect("the greeting names the API");
+        let after = |mark: &str| greeting.lines().find_map(|line| line.trim().strip_prefix(mark)).map(str::trim);
+        let link = after("Live page").expect("the greeting names the live page").to_owned();
+        let api = after("API").expect("the greeting names the API");
         let base = api.split_whitespace().next().expect("an address").to_owned();
         let client = Client::new(&base, Some(KEY));
         let ready = || (client.get("/health/ready").status == 200).then_some(());

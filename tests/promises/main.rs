@@ -2,8 +2,10 @@
 //! ports of this machine, in a directory of its own, and talks to it from outside. Nothing here calls the program's own functions.
 
 mod answers;
+mod commands;
 mod crash;
 mod demonstration;
+mod doors;
 mod home;
 mod live;
 mod openapi;
