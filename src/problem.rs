@@ -204,5 +204,9 @@ pub async fn in_one_form(request: Request, next: Next) -> Response {
     for (name, value) in &parts.headers {
         problem.headers_mut().insert(name, value.clone());
     }
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        // The rest of the body is not read, so the connection ends: a client that is not told would use it again.
+        problem.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     problem
 }

@@ -72,12 +72,13 @@ pub async fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<()> 
     let monitor = listen(config.monitor, "monitor.listen").await?;
     let addresses = (http.local_addr()?, monitor.local_addr()?);
     let blueprint = training::blueprint(&config.definition)?;
-    let log = Log::open(&config, &format!("http://{}", addresses.0))?;
     let model = {
         let (path, blueprint) = (config.model.clone(), Arc::clone(&blueprint));
         tokio::task::spawn_blocking(move || training::load_or_train(&path, &blueprint)).await.context("training")??
     };
     let model = training::served(model, &blueprint)?;
+    // Last of what can be refused, since a new log writes its number of shards down for ever.
+    let log = Log::open(&config, &format!("http://{}", addresses.0))?;
     let parts = assemble(&config, keys, &log, model, shutdown.clone()).await?;
     let app = App::new(parts);
     if seed_key {

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch as channel;
 
+use crate::auth::KeyError;
 use crate::config::{Config, ConfigError};
 use crate::serve;
 
@@ -102,11 +103,20 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            let usage = error.chain().any(|cause| cause.downcast_ref::<ConfigError>().is_some());
+            eprintln!("error: {}", told(&error));
+            let usage = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<KeyError>());
             ExitCode::from(if usage { 2 } else { 1 })
         }
     }
+}
+
+/// An error with its causes, each said once: some messages end with their cause already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| match cause.to_string() {
+        cause if text.is_empty() => cause,
+        cause if text.ends_with(&cause) => text,
+        cause => format!("{text}: {cause}"),
+    })
 }
 
 fn run(cli: Cli) -> Result<()> {

@@ -30,6 +30,8 @@ pub struct FleetAnswer {
     /// Where each locomotive was when it last said so.
     pub positions: Vec<Place>,
     /// The last record of each shard that this answer knows.
+    // The keys of a JSON object are text, so that a schema of numbers would refuse them all.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub cut: BTreeMap<u16, u64>,
 }
 

@@ -1,0 +1,17 @@
+//! The promises of the whole building, kept by the program as it is shipped: every test starts the real binary as a process on free
+//! ports of this machine, in a directory of its own, and talks to it from outside. Nothing here calls the program's own functions.
+
+mod answers;
+mod commands;
+mod crash;
+mod demonstration;
+mod doors;
+mod home;
+mod live;
+mod openapi;
+mod readings;
+mod refusals;
+mod rig;
+mod schema;
+mod serve;
+mod stream;
