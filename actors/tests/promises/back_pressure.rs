@@ -1,14 +1,15 @@
 //! More than may wait is refused at once, whole and without a trace; when the log has caught up, readings are taken again.
 
+use crate::stage::{Stage, accepted, batch, calm, eventually, id, ids_in, quiet, sends, undisturbed};
 use actors::{Fleet, IngestError, IngestOutcome};
-use tokio::task::JoinHandle;
 use twin::wire::Addressed;
 
-use crate::stage::{Stage, accepted, batch, calm, eventually, id, ids_in, undisturbed};
-
-fn ingest(fleet: &Fleet, readings: Vec<Addressed>) -> JoinHandle<Result<IngestOutcome, IngestError>> {
-    let fleet = fleet.clone();
-    tokio::spawn(async move { fleet.ingest(batch(readings)).await })
+/// The answer to a batch for which there is no room; it comes at once, not when the log has caught up.
+async fn turned_away(fleet: &Fleet, readings: Vec<Addressed>) -> Result<IngestOutcome, IngestError> {
+    let call = sends(fleet, readings);
+    quiet().await;
+    assert!(call.is_finished(), "it waits instead of being refused");
+    call.await.expect("no panic")
 }
 
 fn waiting(fleet: &Fleet) -> Vec<usize> {
@@ -22,15 +23,15 @@ async fn beyond_the_bound_readings_are_refused_until_the_log_has_caught_up() {
     let fleet = stage.open().await;
     let ([a], [b]) = (ids_in(0, 2), ids_in(1, 2));
     stage.log.shut();
-    let taken = [ingest(&fleet, calm(&a, 0..6)), ingest(&fleet, calm(&a, 6..10))];
+    let taken = [sends(&fleet, calm(&a, 0..6)), sends(&fleet, calm(&a, 6..10))];
     eventually("ten readings wait", || waiting(&fleet) == [10, 0]).await;
 
     let full = Err(IngestError::Overloaded { waiting: 10, limit: 10 });
-    assert_eq!(fleet.ingest(batch(calm(&a, 10..11))).await, full);
+    assert_eq!(turned_away(&fleet, calm(&a, 10..11)).await, full);
     // A batch over both shards is refused whole, and gives back the places that it had taken already.
-    assert_eq!(fleet.ingest(batch([calm(&b, 0..3), calm(&a, 10..12)].concat())).await, full);
+    assert_eq!(turned_away(&fleet, [calm(&b, 0..3), calm(&a, 10..12)].concat()).await, full);
     assert_eq!(waiting(&fleet), [10, 0]);
-    let other = ingest(&fleet, calm(&b, 0..10));
+    let other = sends(&fleet, calm(&b, 0..10));
     eventually("the other shard has a bound of its own", || waiting(&fleet) == [10, 10]).await;
 
     stage.log.open();
@@ -54,10 +55,10 @@ async fn one_batch_larger_than_the_bound_is_taken_where_nothing_waits() {
     let a = id("CC-2201");
     assert_eq!(fleet.ingest(batch(calm(&a, 0..25))).await, Ok(accepted(25)));
     stage.log.shut();
-    let large = ingest(&fleet, calm(&a, 25..50));
+    let large = sends(&fleet, calm(&a, 25..50));
     eventually("it waits", || waiting(&fleet) == [25]).await;
     let full = Err(IngestError::Overloaded { waiting: 25, limit: 10 });
-    assert_eq!(fleet.ingest(batch(calm(&a, 50..51))).await, full);
+    assert_eq!(turned_away(&fleet, calm(&a, 50..51)).await, full);
     stage.log.open();
     assert_eq!(large.await.expect("no panic"), Ok(accepted(25)));
     fleet.stop().await;
@@ -70,14 +71,14 @@ async fn a_caller_that_goes_away_gives_its_place_back_when_its_readings_are_dura
     let fleet = stage.open().await;
     let a = id("CC-2201");
     stage.log.shut();
-    let impatient = [ingest(&fleet, calm(&a, 0..5)), ingest(&fleet, calm(&a, 5..10))];
+    let impatient = [sends(&fleet, calm(&a, 0..5)), sends(&fleet, calm(&a, 5..10))];
     eventually("ten readings wait", || waiting(&fleet) == [10]).await;
     for call in impatient {
         call.abort();
         assert!(call.await.expect_err("it was aborted").is_cancelled());
     }
     assert_eq!(waiting(&fleet), [10], "they are in the shard's hands: memory is bounded by what it holds");
-    assert!(matches!(fleet.ingest(batch(calm(&a, 10..11))).await, Err(IngestError::Overloaded { .. })));
+    assert!(matches!(turned_away(&fleet, calm(&a, 10..11)).await, Err(IngestError::Overloaded { .. })));
     stage.log.open();
     eventually("the places are free", || waiting(&fleet) == [0]).await;
     assert_eq!(fleet.ingest(batch(calm(&a, 10..11))).await, Ok(accepted(1)));
@@ -91,14 +92,14 @@ async fn a_fleet_that_stops_records_what_it_has_taken_and_takes_no_more() {
     let fleet = stage.open().await;
     let ([a], [b]) = (ids_in(0, 2), ids_in(1, 2));
     stage.log.shut();
-    let taken = [ingest(&fleet, calm(&a, 0..6)), ingest(&fleet, calm(&b, 0..6)), ingest(&fleet, calm(&a, 6..12))];
+    let taken = [sends(&fleet, calm(&a, 0..6)), sends(&fleet, calm(&b, 0..6)), sends(&fleet, calm(&a, 6..12))];
     eventually("all wait", || waiting(&fleet) == [12, 6]).await;
     let stopping = {
         let fleet = fleet.clone();
         tokio::spawn(async move { fleet.stop().await })
     };
     tokio::task::yield_now().await;
-    assert_eq!(fleet.ingest(batch(calm(&a, 12..13))).await, Err(IngestError::Stopping));
+    assert_eq!(turned_away(&fleet, calm(&a, 12..13)).await, Err(IngestError::Stopping));
     assert!(!stopping.is_finished());
     stage.log.open();
     for call in taken {

@@ -5,7 +5,9 @@ use twin::identity::REMEMBERED;
 use twin::instant::DAY;
 use twin::wire::Addressed;
 
-use crate::stage::{STEP, Stage, accepted, batch, calm, codes, eventually, id, quiet, says, undisturbed, versions};
+use crate::stage::{
+    STEP, Stage, accepted, batch, calm, codes, eventually, id, quiet, says, sends, undisturbed, versions,
+};
 
 /// More readings than a twin remembers.
 const LONG: i64 = REMEMBERED as i64 * 3;
@@ -73,14 +75,10 @@ async fn the_log_is_asked_only_when_what_is_in_flight_stands_there() {
     let fleet = stage.open().await;
     let a = id("CC-2201");
     stage.log.shut();
-    let ingest = |readings: Vec<Addressed>| {
-        let fleet = fleet.clone();
-        tokio::spawn(async move { fleet.ingest(batch(readings)).await })
-    };
     // The first batch is so long that its own beginning is forgotten, and it is not in the log yet.
-    let first = ingest(long_run(&a));
+    let first = sends(&fleet, long_run(&a));
     eventually("the append is at the gate", || stage.log.begun() == 1).await;
-    let second = ingest([calm(&a, [0, 2, 4]), vec![says(&a, 6, 3.3)]].concat());
+    let second = sends(&fleet, [calm(&a, [0, 2, 4]), vec![says(&a, 6, 3.3)]].concat());
     quiet().await;
     assert!(!second.is_finished());
     stage.log.open();
@@ -96,18 +94,14 @@ async fn requests_merged_into_one_batch_know_of_each_other() {
     let fleet = stage.open().await;
     let a = id("CC-2201");
     stage.log.shut();
-    let ingest = |readings: Vec<Addressed>| {
-        let fleet = fleet.clone();
-        tokio::spawn(async move { fleet.ingest(batch(readings)).await })
-    };
     // Two batches fill the shard's hands; whatever comes then is merged.
-    let first = ingest(calm(&a, [1_000]));
+    let first = sends(&fleet, calm(&a, [1_000]));
     eventually("the append is at the gate", || stage.log.begun() == 1).await;
-    let second = ingest(calm(&a, [1_001]));
+    let second = sends(&fleet, calm(&a, [1_001]));
     quiet().await;
     // The third forgets the fourth's identities before the log has them.
-    let third = ingest(calm(&a, 0..LONG));
-    let fourth = ingest([calm(&a, 0..LONG), vec![says(&a, 5, 3.3)]].concat());
+    let third = sends(&fleet, calm(&a, 0..LONG));
+    let fourth = sends(&fleet, [calm(&a, 0..LONG), vec![says(&a, 5, 3.3)]].concat());
     quiet().await;
     stage.log.open();
     for (call, count) in [(first, 1), (second, 1), (third, LONG as u32)] {

@@ -2,16 +2,10 @@
 
 use std::sync::Arc;
 
-use actors::{Fleet, IngestError, IngestOutcome};
-use tokio::task::JoinHandle;
+use actors::IngestOutcome;
 use twin::wire::Addressed;
 
-use crate::stage::{Stage, accepted, batch, calm, eventually, id, quiet, received, says, undisturbed};
-
-fn ingest(fleet: &Fleet, readings: &[Addressed]) -> JoinHandle<Result<IngestOutcome, IngestError>> {
-    let (fleet, batch) = (fleet.clone(), batch(readings.to_vec()));
-    tokio::spawn(async move { fleet.ingest(batch).await })
-}
+use crate::stage::{Call, Stage, accepted, batch, calm, eventually, id, quiet, received, says, sends, undisturbed};
 
 #[tokio::test]
 async fn nobody_sees_what_is_not_durable() {
@@ -24,7 +18,7 @@ async fn nobody_sees_what_is_not_durable() {
     let mut publications = fleet.subscribe();
 
     stage.log.shut();
-    let call = ingest(&fleet, &[says(&a, 3, 8.0), says(&b, 0, 2.0)]);
+    let call = sends(&fleet, vec![says(&a, 3, 8.0), says(&b, 0, 2.0)]);
     eventually("the append is at the gate", || stage.log.begun() == 2).await;
     quiet().await;
 
@@ -67,7 +61,7 @@ async fn two_batches_are_in_flight_and_no_third() {
     stage.log.shut();
     let mut calls = Vec::new();
     for readings in &batches {
-        calls.push(ingest(&fleet, readings));
+        calls.push(sends(&fleet, readings.clone()));
         quiet().await;
     }
     assert_eq!(folded(), [true, true, false, false], "the second is folded while the first is being synced");
@@ -81,7 +75,7 @@ async fn two_batches_are_in_flight_and_no_third() {
     // What waited meanwhile is merged: the third and fourth are one batch.
     assert_eq!(folded(), [true; 4]);
     assert_eq!(stage.log.begun(), 2);
-    assert_eq!(calls.iter().map(JoinHandle::is_finished).collect::<Vec<_>>(), [true, false, false, false]);
+    assert_eq!(calls.iter().map(Call::is_finished).collect::<Vec<_>>(), [true, false, false, false]);
     assert_eq!(received(&mut publications).len(), 1);
 
     stage.log.open();
@@ -102,10 +96,10 @@ async fn an_answer_that_records_nothing_waits_for_what_it_rests_on() {
     let fleet = stage.open().await;
     let a = id("CC-2201");
     stage.log.shut();
-    let first = ingest(&fleet, &calm(&a, 0..3));
+    let first = sends(&fleet, calm(&a, 0..3));
     eventually("the append is at the gate", || stage.log.begun() == 1).await;
     // Known already, but by a batch that may still be lost.
-    let again = ingest(&fleet, &calm(&a, 0..3));
+    let again = sends(&fleet, calm(&a, 0..3));
     quiet().await;
     assert!(!again.is_finished());
     stage.log.open();

@@ -1,19 +1,12 @@
 //! A failed append is told to its callers, drops what was in flight behind it, and the shard is opened again from the log.
 
-use actors::{CommandError, Fleet, IngestError, IngestOutcome};
-use tokio::task::JoinHandle;
+use actors::{CommandError, IngestError, IngestOutcome};
 use twin::command::Command;
 use twin::event::Cause;
-use twin::wire::Addressed;
 
 use crate::stage::{
-    Stage, accepted, batch, calm, eventually, id, ids_in, quiet, received, says, undisturbed, versions,
+    START, Stage, accepted, batch, calm, eventually, id, ids_in, quiet, received, says, sends, undisturbed, versions,
 };
-
-fn ingest(fleet: &Fleet, readings: &[Addressed]) -> JoinHandle<Result<IngestOutcome, IngestError>> {
-    let (fleet, batch) = (fleet.clone(), batch(readings.to_vec()));
-    tokio::spawn(async move { fleet.ingest(batch).await })
-}
 
 fn is_unavailable(answer: &Result<IngestOutcome, IngestError>) -> bool {
     matches!(answer, Err(IngestError::Unavailable { shard: 0, .. }))
@@ -34,15 +27,12 @@ async fn everything_in_flight_is_dropped_and_sending_it_again_works() {
     let parts = [calm(&a, 3..6), [calm(&a, 6..9), calm(&b, 0..2)].concat(), calm(&a, 9..12)];
     let mut calls = Vec::new();
     for part in &parts {
-        calls.push(ingest(&fleet, part));
+        calls.push(sends(&fleet, part.clone()));
         quiet().await;
     }
-    let command = Command::ReportFailure(twin::event::Work {
-        at: crate::stage::START,
-        component: String::new(),
-        note: String::new(),
-    });
-    let cause = Cause { asked_at: crate::stage::START, ..Cause::of("test") };
+    let command =
+        Command::ReportFailure(twin::event::Work { at: START, component: String::new(), note: String::new() });
+    let cause = Cause { asked_at: START, ..Cause::of("test") };
     let commanded = {
         let (fleet, a) = (fleet.clone(), a.clone());
         tokio::spawn(async move { fleet.command(&a, command, cause).await })

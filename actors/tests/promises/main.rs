@@ -5,6 +5,7 @@
 mod back_pressure;
 mod commands;
 mod disorder;
+mod doubles;
 mod durability;
 mod failed_append;
 mod log;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
-use crate::stage::{Stage, accepted, batch, calm, eventually, id, quiet, says, undisturbed, versions};
+use crate::stage::{Stage, accepted, batch, calm, eventually, id, quiet, says, sends, undisturbed, versions};
 
 /// Keeps what `cidp_actor_restarts_total` counts on this thread.
 #[derive(Default)]
@@ -94,13 +94,9 @@ async fn a_twin_that_panics_while_its_last_batch_is_in_flight_keeps_it() {
     let second = [calm(&a, 5..8), vec![says(&a, 8, 7.77)], calm(&b, 5..8)].concat();
     stage.scorer.panics_on(7.77, 1);
 
-    let ingest = |readings: &[_]| {
-        let (fleet, batch) = (fleet.clone(), batch(readings.to_vec()));
-        tokio::spawn(async move { fleet.ingest(batch).await })
-    };
-    let one = ingest(&first);
+    let one = sends(&fleet, first.clone());
     eventually("the first append is at the gate", || stage.log.begun() == 1).await;
-    let two = ingest(&second);
+    let two = sends(&fleet, second.clone());
     eventually("the second batch makes its twin panic", || stage.scorer.has_scored(7.77)).await;
     quiet().await;
     stage.log.open();

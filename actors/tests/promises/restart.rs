@@ -10,7 +10,7 @@ use twin::ids::LocomotiveId;
 use twin::instant::Millis;
 use twin::wire::Addressed;
 
-use crate::stage::{START, Stage, accepted, batch, calm, eventually, id, quiet, says, undisturbed, versions};
+use crate::stage::{START, Stage, accepted, batch, calm, eventually, id, quiet, says, sends, undisturbed, versions};
 
 const SHARDS: u16 = 4;
 const DAY_TWO: Millis = START + 86_400_000;
@@ -103,10 +103,7 @@ fn first_day(directory: &Path, snapshot_every: u64, readings: &[Addressed]) -> T
         // Folded, but never durable: nobody was told.
         stage.log.shut();
         let lost = telemetry(200..210);
-        let call = tokio::spawn({
-            let fleet = fleet.clone();
-            async move { fleet.ingest(batch(lost)).await }
-        });
+        let call = sends(&fleet, lost);
         let begun = stage.log.begun();
         eventually("the appends are at the gate", || stage.log.begun() > begun).await;
         quiet().await;

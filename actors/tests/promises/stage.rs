@@ -1,31 +1,27 @@
-//! A fleet on a stage: a clock set by hand, a scorer that can be made to panic, dead letters that are collected, and the words in which the
-//! promises are told. Each test has a runtime of one thread, so that what can move has moved after some rounds of yielding.
+//! A fleet on a stage, and the words in which the promises are told. Each test has a runtime of one thread, so that what can move has moved
+//! after some rounds of yielding.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{
-    At, Batch, Clock, DeadLetter, DeadLetterError, DeadLetters, Fleet, IngestOutcome, Options, Past, Published, Source,
-};
-use async_trait::async_trait;
+use actors::{At, Batch, DeadLetters, Fleet, IngestError, IngestOutcome, Options, Past, Published, Source};
 use journal::{EmbeddedJournal, Journal, MemoryJournal};
 use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
 use twin::decide::Rules;
 use twin::definition::Definition;
 use twin::event::Cause;
-use twin::features::FeatureKind;
 use twin::fold::Blueprint;
 use twin::identity::Identities;
-use twin::ids::{LocomotiveId, ModelId, shard_of};
+use twin::ids::{LocomotiveId, shard_of};
 use twin::instant::Millis;
-use twin::level::Thresholds;
 use twin::reading::Reading;
-use twin::scoring::{Score, Scorer};
+use twin::scoring::Scorer;
 use twin::wire::Addressed;
 
+use crate::doubles::{HandClock, Letters, Vibration};
 use crate::log::Log;
 
 /// 2026-02-01T08:00:00Z.
@@ -160,141 +156,6 @@ pub fn versions(fleet: &Fleet) -> BTreeMap<String, u64> {
     versions
 }
 
-/// A clock set by hand; it counts who asks, so that ticks can be awaited.
-#[derive(Clone)]
-pub struct HandClock {
-    now: Arc<AtomicI64>,
-    asked: Arc<AtomicU64>,
-}
-
-impl HandClock {
-    fn at(now: Millis) -> Self {
-        Self { now: Arc::new(AtomicI64::new(now)), asked: Arc::default() }
-    }
-
-    pub fn set(&self, now: Millis) {
-        self.now.store(now, Ordering::SeqCst);
-    }
-
-    fn clock(&self) -> Clock {
-        let Self { now, asked } = self.clone();
-        Arc::new(move || {
-            asked.fetch_add(1, Ordering::SeqCst);
-            now.load(Ordering::SeqCst)
-        })
-    }
-
-    fn uncounted(&self) -> Clock {
-        let now = Arc::clone(&self.now);
-        Arc::new(move || now.load(Ordering::SeqCst))
-    }
-
-    /// Waits until time has passed for a fleet at rest: a tick asks the clock once, and the next one is sent when it was heard.
-    pub async fn some_ticks(&self) {
-        let before = self.asked.load(Ordering::SeqCst);
-        eventually("the fleet ticks", || self.asked.load(Ordering::SeqCst) >= before + 3).await;
-        quiet().await;
-    }
-}
-
-/// Risk = vibration / 10, explained by that alone. A fuse makes it panic on a given vibration.
-pub struct Vibration {
-    column: usize,
-    scored: Mutex<Vec<f32>>,
-    fuses: Mutex<Vec<(f32, u32)>>,
-}
-
-impl Vibration {
-    fn of(blueprint: &Blueprint) -> Self {
-        let is_vibration = |kind: FeatureKind, sensor| kind == FeatureKind::Value && sensor == Some(2);
-        let column = blueprint.schema.features.iter().position(|feature| is_vibration(feature.kind, feature.sensor));
-        Self { column: column.expect("the definition has it"), scored: Mutex::default(), fuses: Mutex::default() }
-    }
-
-    /// Panics on this vibration the next `times` times.
-    pub fn panics_on(&self, vibration: f32, times: u32) {
-        locked(&self.fuses).push((vibration, times));
-    }
-
-    /// Whether a reading of this vibration was ever scored.
-    pub fn has_scored(&self, vibration: f32) -> bool {
-        locked(&self.scored).contains(&vibration)
-    }
-
-    fn burn(&self, vibration: f32) -> bool {
-        let mut fuses = locked(&self.fuses);
-        let fuse = fuses.iter_mut().find(|(value, left)| *value == vibration && *left > 0);
-        fuse.map(|(_, left)| *left -= 1).is_some()
-    }
-}
-
-impl Scorer for Vibration {
-    fn model(&self) -> ModelId {
-        ModelId::of(b"vibration")
-    }
-
-    fn thresholds(&self) -> Thresholds {
-        Thresholds { watch: 0.3, danger: 0.6 }
-    }
-
-    fn base_rate(&self) -> f64 {
-        0.1
-    }
-
-    fn score(&self, rows: &[f32], stride: usize, scores: &mut Vec<Score>) {
-        for row in rows.chunks_exact(stride) {
-            let vibration = row[self.column];
-            locked(&self.scored).push(vibration);
-            assert!(!self.burn(vibration), "a fuse burnt at {vibration}");
-            scores.push(Score::of_votes((vibration * 10.0).round().clamp(0.0, 100.0) / 100.0));
-        }
-    }
-
-    fn explain(&self, row: &[f32]) -> Vec<f64> {
-        let mut weights = vec![0.0; row.len()];
-        weights[self.column] = f64::from(row[self.column]) / 10.0 - 0.1;
-        weights
-    }
-}
-
-/// Dead letters in the order in which they were kept.
-#[derive(Default)]
-pub struct Letters {
-    kept: Mutex<Vec<DeadLetter>>,
-    full: AtomicBool,
-}
-
-impl Letters {
-    /// Reasons of all letters.
-    pub fn reasons(&self) -> Vec<String> {
-        locked(&self.kept).iter().map(|letter| letter.reason.clone()).collect()
-    }
-
-    pub fn all(&self) -> Vec<DeadLetter> {
-        locked(&self.kept).clone()
-    }
-
-    /// Whether there is no room for letters.
-    pub fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::SeqCst);
-    }
-}
-
-#[async_trait]
-impl DeadLetters for Letters {
-    async fn keep(&self, letters: Vec<DeadLetter>) -> Result<(), DeadLetterError> {
-        if self.full.load(Ordering::SeqCst) {
-            return Err(DeadLetterError("no room".to_owned()));
-        }
-        locked(&self.kept).extend(letters);
-        Ok(())
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The repository's definition.
 pub fn blueprint() -> Arc<Blueprint> {
     let definition = Definition::parse(include_str!("../../../data/locomotive.toml")).expect("valid");
@@ -336,6 +197,15 @@ pub fn calm(id: &LocomotiveId, nths: impl IntoIterator<Item = i64>) -> Vec<Addre
 /// A batch from a source without positions.
 pub fn batch(readings: impl IntoIterator<Item = Addressed>) -> Batch {
     Batch { readings: readings.into_iter().collect(), source: Source::named("stage"), cause: Cause::of("test") }
+}
+
+/// A call on its way.
+pub type Call = JoinHandle<Result<IngestOutcome, IngestError>>;
+
+/// Sends readings without waiting for the answer.
+pub fn sends(fleet: &Fleet, readings: Vec<Addressed>) -> Call {
+    let fleet = fleet.clone();
+    tokio::spawn(async move { fleet.ingest(batch(readings)).await })
 }
 
 /// The outcome where nothing is refused and nothing known.
