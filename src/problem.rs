@@ -126,7 +126,7 @@ impl Problem {
     }
 
     /// The problem behind a plain status of the framework.
-    fn of_status(status: StatusCode, detail: String) -> Self {
+    pub(crate) fn of_status(status: StatusCode, detail: String) -> Self {
         let (name, title) = match status {
             StatusCode::NOT_FOUND => ("/problems/not-found", "Not found"),
             StatusCode::METHOD_NOT_ALLOWED => ("/problems/method-not-allowed", "Method not allowed"),

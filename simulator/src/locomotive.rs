@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use twin::instant::{DAY, HOUR, Millis};
+use twin::instant::{DAY, HOUR, MINUTE, Millis};
 
 use crate::line::{Line, Place};
 use crate::random::Draws;
@@ -14,6 +14,10 @@ use crate::wear::{Component, Life};
 const TURNAROUND_HOURS: f64 = 5.0;
 /// Share of full power when standing.
 const IDLE: f64 = 0.06;
+
+/// How long the crew works the regulators through their range at a time, and the share of such times.
+const CHECK: Millis = 10 * MINUTE;
+const CHECKED_SHARE: f64 = 0.16;
 
 /// A trip as the timetable and the crew have it.
 struct Trip {
@@ -35,6 +39,8 @@ pub(crate) struct Locomotive {
     phase_hours: f64,
     /// Draws the load of each trip.
     load_seed: u64,
+    /// Whether a crew checks its regulators.
+    has_crew: bool,
     next_preventive: Millis,
     out_until: Option<(Millis, Component)>,
 }
@@ -58,6 +64,7 @@ impl Locomotive {
             draws,
             phase_hours,
             load_seed: seed ^ (number << 32),
+            has_crew: true,
             next_preventive,
             out_until: None,
         }
@@ -72,6 +79,7 @@ impl Locomotive {
             draws: Draws::new(seed, 0),
             phase_hours: 0.0,
             load_seed: seed,
+            has_crew: false,
             next_preventive: Millis::MAX,
             out_until: None,
         }
@@ -143,14 +151,19 @@ impl Locomotive {
         if self.out_until.is_some() {
             return None;
         }
-        let Trip { place, load, regulators } = self.trip(at, line);
+        let Trip { place, load, mut regulators } = self.trip(at, line);
         let effort = if place.speed > 0.0 {
             0.2 + 0.42 * load + (0.08 * place.gradient * (0.5 + load)).max(-0.3) + 0.06 * self.draws.normal()
         } else {
             IDLE + 0.02 * self.draws.normal()
         };
+        let power = effort.clamp(0.02, 1.0);
+        if self.checks_regulators(at) {
+            let (flow, pressure) = sensors::regulated(power);
+            regulators = (self.draws.between(50.0, 190.0) / flow, self.draws.between(3.5, 10.5) / pressure);
+        }
         let running = Running {
-            power: effort.clamp(0.02, 1.0),
+            power,
             ambient: ambient(at, place.latitude),
             regulators,
             wear: self.lives.map(|life| life.wear(at)),
@@ -174,6 +187,11 @@ impl Locomotive {
             longitude,
             speed,
         })
+    }
+
+    /// Whether the crew works both regulators through their range, as it does now and then for some minutes, sound machine or not.
+    fn checks_regulators(&self, at: Millis) -> bool {
+        self.has_crew && Draws::new(!self.load_seed, at.div_euclid(CHECK) as u64).chance(CHECKED_SHARE)
     }
 
     fn trip(&self, at: Millis, line: &Line) -> Trip {

@@ -31,8 +31,9 @@ pub(crate) fn truth(running: &Running) -> Values {
     // Damage is felt late: as the square of wear, a bearing's as the sixth power.
     let [pump, bearing, cooler, seal] = wear.map(|wear| wear * wear);
     let bearing = bearing * bearing * bearing;
-    let flow = (74.0 + 96.0 * power) * regulators.0 * (1.0 - 0.13 * pump) * (1.0 - 0.06 * cooler) * (1.0 - 0.17 * seal);
-    let pressure = (4.8 + 4.2 * power) * regulators.1 * (1.0 - 0.25 * pump) * (1.0 - 0.15 * seal);
+    let regulated = regulated(power);
+    let flow = regulated.0 * regulators.0 * (1.0 - 0.13 * pump) * (1.0 - 0.06 * cooler) * (1.0 - 0.17 * seal);
+    let pressure = regulated.1 * regulators.1 * (1.0 - 0.25 * pump) * (1.0 - 0.15 * seal);
     let vibration = 1.0
         + 1.5 * power
         + bearing * (7.0 + 0.8 * power)
@@ -42,6 +43,11 @@ pub(crate) fn truth(running: &Running) -> Values {
     let temperature =
         ambient + 14.0 + 30.0 * power + bearing * 46.0 + cooler * (12.0 + 26.0 * power) + 6.0 * pump * power;
     [flow, pressure, vibration, temperature]
+}
+
+/// Flow and pressure of a sound machine whose regulators stand in the middle.
+pub(crate) fn regulated(power: f64) -> (f64, f64) {
+    (74.0 + 96.0 * power, 4.8 + 4.2 * power)
 }
 
 /// The faults of the sensors themselves, and what passes.

@@ -18,9 +18,12 @@ use std::time::{Duration, Instant};
 
 use actors::{Clock, DeadLetters, Fleet};
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use journal::port::Journal;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
@@ -163,6 +166,7 @@ pub fn in_house_style(router: Router<Door>, door: Door) -> Router {
     router
         .route_layer(middleware::from_fn(measure))
         .layer(DefaultBodyLimit::max(limits.body))
+        .layer(middleware::from_fn_with_state(limits, within_bounds))
         .layer(middleware::from_fn_with_state(limits, in_time))
         .layer(middleware::from_fn(problem::in_one_form))
         .with_state(door)
@@ -180,6 +184,26 @@ async fn measure(route: MatchedPath, request: Request, next: Next) -> Response {
     ];
     metrics::histogram!("cidp_http_request_duration_seconds", &labels).record(started.elapsed());
     response
+}
+
+/// Most bytes of a body that is too large which are read only to be forgotten.
+const FORGOTTEN_MOST: usize = 128 * 1024 * 1024;
+
+/// Refuses a body that says itself that it is too large, once it has been sent: a client that meets a closed connection while it still
+/// sends would not read why.
+async fn within_bounds(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    if request.body().size_hint().lower() <= limits.body as u64 {
+        return next.run(request).await;
+    }
+    let mut frames = request.into_body().into_data_stream();
+    let mut left = FORGOTTEN_MOST;
+    while let Some(Ok(frame)) = frames.next().await
+        && frame.len() <= left
+    {
+        left -= frame.len();
+    }
+    let detail = format!("expected at most {} bytes in one body: send smaller batches", limits.body);
+    Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response()
 }
 
 /// Ends a request that takes too long.

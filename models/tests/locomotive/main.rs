@@ -1,0 +1,84 @@
+//! What the forest of this repository's own tables promises: the verdicts of single readings over the whole range that the tables teach, and
+//! the quality of its scores on locomotives and days that it has not seen.
+
+#![allow(missing_docs, reason = "a test binary has no public items")]
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use models::bootstrap::{Inputs, bootstrap};
+use models::model::Model;
+use models::table::Source;
+use models::train::Options;
+use twin::definition::Definition;
+use twin::features::Windows;
+use twin::fold::Blueprint;
+use twin::level::Level;
+use twin::reading::Reading;
+use twin::scoring::Scorer;
+
+fn blueprint() -> Blueprint {
+    Blueprint::new(Definition::parse(include_str!("../../../data/locomotive.toml")).expect("valid"))
+}
+
+/// The model that `cidp bootstrap` makes without any argument; trained once.
+fn model() -> &'static Model {
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        let table = |name| {
+            let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../data").join(name);
+            Source::open(&path).expect("committed")
+        };
+        let (readings, maintenance) = (table("sensors.csv"), Some(table("maintenance.csv")));
+        let inputs = Inputs { readings, maintenance, blueprint: &blueprint(), created_at: 0 };
+        let artefact = bootstrap(inputs, &Options::default(), &|_| {}).expect("trains");
+        Model::new(&artefact, &blueprint()).expect("fits")
+    })
+}
+
+/// Risk and level of one reading without a history: flow, pressure, vibration, temperature.
+fn verdict(values: [f32; 4]) -> (f32, Level) {
+    let blueprint = blueprint();
+    let mut reading = Reading::new(0, 0);
+    values.into_iter().enumerate().for_each(|(channel, value)| reading.set(channel, value));
+    let mut windows = Windows::new(&blueprint.definition);
+    windows.absorb(&reading, &blueprint.decays);
+    let (mut row, mut scores) = (Vec::new(), Vec::new());
+    windows.write_row(0, &blueprint.definition, &blueprint.schema, &mut row);
+    model().score(&row, blueprint.schema.stride(), &mut scores);
+    (scores[0].risk, model().thresholds().level(scores[0].risk))
+}
+
+#[test]
+fn a_sound_reading_alone_is_nominal() {
+    let (risk, level) = verdict([120.0, 7.0, 2.0, 45.0]);
+    assert_eq!(level, Level::Nominal, "risk {risk}");
+}
+
+#[test]
+fn a_shaking_hot_reading_alone_is_danger_at_every_flow_and_pressure() {
+    let steps =
+        |from: f32, to: f32, count: usize| (0..=count).map(move |step| from + (to - from) * step as f32 / count as f32);
+    for flow in steps(60.0, 180.0, 12) {
+        for pressure in steps(4.0, 10.0, 12) {
+            for vibration in steps(7.0, 10.0, 6).chain([12.0, 20.0, 50.0]) {
+                for temperature in steps(85.0, 105.0, 8).chain([120.0, 150.0]) {
+                    let values = [flow, pressure, vibration, temperature];
+                    let (risk, level) = verdict(values);
+                    assert_eq!(level, Level::Danger, "{values:?} has the risk {risk}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn unseen_locomotives_and_days_are_told_apart() {
+    let scores = &model().card().scores;
+    for (part, quality) in [("test", &scores.test), ("later", &scores.later)] {
+        let quality = quality.as_ref().unwrap_or_else(|| panic!("the {part} part has rows"));
+        let auc = quality.auc.unwrap_or_else(|| panic!("the {part} part has both labels"));
+        assert!(auc > 0.85, "{part}: an AUC of {auc:.3}");
+        assert!(quality.positives > 100, "{part}: {} positive rows are too few to judge by", quality.positives);
+    }
+}
