@@ -49,6 +49,11 @@ impl Fleet {
         Self { line: Line::camrail(), interval: interval.max(1), locomotives: (0..locomotives).map(build).collect() }
     }
 
+    /// The ids of its locomotives.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.locomotives.iter().map(|(_, locomotive)| &*locomotive.id)
+    }
+
     /// Everything that happens up to and including `until`, in the order of time (then of the id).
     pub fn advance_to(&mut self, until: Millis) -> Vec<SimEvent> {
         let mut events = Vec::new();

@@ -7,6 +7,7 @@ mod replay;
 mod simulate;
 mod watch;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -146,7 +147,8 @@ fn run(cli: Cli) -> Result<()> {
 fn serve(config: Config) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     runtime()?.block_on(async {
         let (end, shutdown) = channel::channel(false);
         tokio::spawn(serve::signals(end));

@@ -99,6 +99,17 @@ fn ask(arguments: &Arguments, client: &Client, json: bool) -> Result<()> {
     if let Some(hash) = hash {
         answer["state_hash"] = hash.into();
     }
+    if arguments.id.is_none() {
+        // The form in which a fleet is told from the log itself, but for the hashes.
+        let (items, count) = (answer["worst"].take(), answer["count"].as_u64().unwrap_or_default());
+        let told = items.as_array().map_or(0, Vec::len);
+        if (told as u64) < count {
+            eprintln!(
+                "The server tells the {told} worst of {count} locomotives; ask for one by its id, or stop the server to read all."
+            );
+        }
+        answer = json!({"at": answer["at"].take(), "items": items, "cut": answer["cut"].take()});
+    }
     tell(&answer, json);
     Ok(())
 }
@@ -108,8 +119,7 @@ fn tell(answer: &Value, json: bool) {
         println!("{answer:#}");
         return;
     }
-    let lists = [&answer["items"], &answer["worst"]];
-    if let Some(twins) = lists.into_iter().find_map(Value::as_array) {
+    if let Some(twins) = answer["items"].as_array() {
         twins.iter().for_each(line);
     } else {
         line(answer);

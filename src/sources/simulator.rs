@@ -1,5 +1,6 @@
 //! The simulated fleet as a source: its readings and its depot's work go the way of any others. No rule of a twin knows of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{Batch, CommandError, Fleet, IngestError, Source};
@@ -54,6 +55,12 @@ impl Simulation {
         let start = (self.clock)();
         let mut fleet = simulator::Fleet::new(&FleetOptions::new(seed, locomotives, start));
         let mut demonstration = Demonstration::new(seed, start);
+        let renewed: Vec<_> = fleet.ids().chain([simulator::demonstration::ID]).map(Arc::from).collect();
+        for locomotive_id in renewed {
+            if self.renew(locomotive_id, start).await.is_none() {
+                return;
+            }
+        }
         let mut step = tokio::time::interval(STEP);
         step.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -69,6 +76,15 @@ impl Simulation {
                 return;
             }
         }
+    }
+
+    /// The wear of a simulated locomotive begins anew with the program: where its twin is already there, the depot has worked on it.
+    async fn renew(&mut self, locomotive_id: Arc<str>, now: Millis) -> Option<()> {
+        if self.fleet.twin(&locomotive_id).is_none() {
+            return Some(());
+        }
+        let (kind, component, note) = (WorkKind::Preventive, "all", "the simulation has begun anew");
+        self.record(&Work { locomotive_id, performed_at: now, kind, component, note }, now).await
     }
 
     /// Gives events in their order; `None` when the end was announced.

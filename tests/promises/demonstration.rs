@@ -64,5 +64,11 @@ fn the_first_start_shows_a_failure_and_its_repair() {
     let client = server.client();
     assert!(version(&client) >= before, "nothing is forgotten");
     until(Duration::from_secs(20), "growing versions", || (version(&client) > before).then_some(()));
+    let after = before.expect("a version");
+    let events = client.get(&format!("/twins/{ID}/events?after={after}&limit=1")).expect(200);
+    assert_eq!(
+        events["items"][0]["type"], "MaintenanceRecorded",
+        "the simulated wear begins anew, and the log says so"
+    );
     server.stop("INT");
 }
