@@ -11,6 +11,7 @@ pub mod live;
 pub mod monitor;
 pub mod problem;
 pub mod render;
+pub mod scoring;
 pub mod serve;
 pub mod sources;
 pub mod split;

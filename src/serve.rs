@@ -8,7 +8,7 @@ use actors::{Fleet, Options};
 use anyhow::{Context, Result};
 use journal::embedded::{self, EmbeddedJournal, system_clock};
 use journal::{Journal, MemoryJournal};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,7 +20,7 @@ use crate::dead_letters::DeadLetterFiles;
 use crate::http::serve::ended;
 use crate::http::{self, App, Limits, Parts, ServedModel};
 use crate::sources::simulator::{self, Simulation};
-use crate::{monitor, training};
+use crate::{monitor, scoring, training};
 
 /// Records of a shard between two snapshots.
 pub const SNAPSHOT_EVERY: u64 = 50_000;
@@ -124,8 +124,13 @@ async fn assemble(
     model: ServedModel,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Parts> {
-    let metrics =
-        PrometheusBuilder::new().set_buckets(&BUCKETS).context("metrics")?.install_recorder().context("metrics")?;
+    let metrics = PrometheusBuilder::new()
+        .set_buckets(&BUCKETS)
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Full(scoring::METRIC.to_owned()), &scoring::BUCKETS)
+        })
+        .and_then(PrometheusBuilder::install_recorder)
+        .context("metrics")?;
     let directory = config.log_directory.join("dead-letters");
     let dead_letters = DeadLetterFiles::open(&directory).with_context(|| format!("{}", directory.display()))?;
     let dead_letters = Arc::new(dead_letters);

@@ -18,6 +18,7 @@ use twin::fold::Blueprint;
 use twin::instant::Millis;
 
 use crate::render::ServedModel;
+use crate::scoring::Measured;
 
 /// Where the repository's own tables stand.
 pub const SENSORS: &str = "data/sensors.csv";
@@ -103,7 +104,7 @@ pub fn load_or_train(path: &Path, blueprint: &Blueprint) -> Result<Model> {
 /// A model as the API serves it.
 pub fn served(model: Model, blueprint: &Arc<Blueprint>) -> Result<ServedModel> {
     let card = serde_json::to_value(model.card()).context("the model card")?;
-    Ok(ServedModel { card, scorer: Arc::new(model), blueprint: Arc::clone(blueprint) })
+    Ok(ServedModel { card, scorer: Arc::new(Measured(model)), blueprint: Arc::clone(blueprint) })
 }
 
 /// Progress for people: a bar at a terminal, a few lines anywhere else.

@@ -51,6 +51,7 @@ fn metrics_have_the_names_of_the_contract() {
         "readings_total{source=\"http\",outcome=\"refused\"} 1",
         "reading_to_durable_seconds_count",
         "fold_seconds_count",
+        "score_seconds_count",
         "actor_mailbox_depth",
         "actor_restarts_total",
         "actors_alive{kind=\"locomotive\"}",
