@@ -26,7 +26,7 @@ pub(crate) fn measure() -> Result<Section> {
     for a_batch in [1, 5, 20] {
         let directory = tempfile::tempdir()?;
         let row = stage::runtime()?.block_on(async {
-            let running = Running::start(directory.path(), Arc::clone(&blueprint)).await?;
+            let running = Running::start(directory.path(), Arc::clone(&blueprint), cidp::serve::SNAPSHOT_EVERY).await?;
             let load = Load { steps: Arc::clone(&steps), fleet: running.fleet.clone(), a_batch };
             let row = load.measure(directory.path()).await?;
             running.stop().await;

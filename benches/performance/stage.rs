@@ -112,7 +112,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) async fn start(directory: &Path, blueprint: Arc<Blueprint>) -> Result<Self> {
+    pub(crate) async fn start(directory: &Path, blueprint: Arc<Blueprint>, snapshot_every: u64) -> Result<Self> {
         let journal = Arc::new(EmbeddedJournal::open(embedded::Options::new(directory, SHARDS))?);
         let fleet = Fleet::start(Options {
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
@@ -124,7 +124,7 @@ impl Running {
             // Simulated readings lie in the past: their silence is no news.
             clock: Arc::new(|| START),
             dead_letters: Arc::new(DeadLetterFiles::open(&directory.join("dead-letters"))?),
-            snapshot_every: cidp::serve::SNAPSHOT_EVERY,
+            snapshot_every,
             max_waiting_readings: cidp::serve::WAITING_MOST,
             max_batch_readings: cidp::serve::BATCH_MOST,
             tick_every: Duration::from_secs(1),
