@@ -122,10 +122,11 @@ impl Hub {
         self.moves.subscribe()
     }
 
-    /// The end of the stream, and the cut through the log that belongs to it.
+    /// The end of the stream, and the cut through the log that belongs to it: what was heard, since facts count from when they are heard.
+    /// Twins that have moved by then and are not collected yet come again with the next collection, as they are then.
     pub fn end(&self) -> (Place, Cut) {
         let recent = self.read();
-        (Place { fact: recent.last_fact, moved: recent.last_move }, recent.collected.clone())
+        (Place { fact: recent.last_fact, moved: recent.last_move }, recent.heard.clone())
     }
 
     /// Risk and alert frames after `place`, which moves on.
