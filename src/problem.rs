@@ -105,6 +105,11 @@ impl Problem {
         )
     }
 
+    /// More in one body than is taken at once.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::of_status(StatusCode::PAYLOAD_TOO_LARGE, detail.into())
+    }
+
     /// More came than can be made durable; come back after `seconds`.
     pub fn too_many(detail: impl Into<String>, seconds: u32) -> Self {
         let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "/problems/too-many", "Too much at once", detail);

@@ -18,25 +18,33 @@ pub enum SplitError {
         /// What was expected there.
         expected: &'static str,
     },
+    /// More elements than are taken at once.
+    #[error("expected at most {most} readings in one body: send smaller batches")]
+    TooMany {
+        /// The bound.
+        most: usize,
+    },
 }
 
-/// The elements of a JSON array, each as it stands; one object is an array of one.
-pub fn elements(body: &[u8]) -> Result<Vec<&[u8]>, SplitError> {
+/// The elements of a JSON array, each as it stands, at most `most`; one object is an array of one.
+pub fn elements(body: &[u8], most: usize) -> Result<Vec<&[u8]>, SplitError> {
     let start = body.iter().position(|byte| !byte.is_ascii_whitespace());
     match start.map(|start| (start, body[start])) {
-        Some((start, b'[')) => array(body, start + 1),
+        Some((start, b'[')) => array(body, start + 1, most),
         Some((_, b'{')) => Ok(vec![body.trim_ascii()]),
         Some((_, byte)) => Err(SplitError::Shape { got: format!("{:?}", char::from(byte)) }),
         None => Err(SplitError::Shape { got: "an empty body".to_owned() }),
     }
 }
 
-/// The lines of a body that are not blank.
-pub fn lines(body: &[u8]) -> Vec<&[u8]> {
-    body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect()
+/// The lines of a body that are not blank, at most `most`.
+pub fn lines(body: &[u8], most: usize) -> Result<Vec<&[u8]>, SplitError> {
+    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let lines: Vec<_> = lines.take(most + 1).collect();
+    if lines.len() > most { Err(SplitError::TooMany { most }) } else { Ok(lines) }
 }
 
-fn array(body: &[u8], first: usize) -> Result<Vec<&[u8]>, SplitError> {
+fn array(body: &[u8], first: usize, most: usize) -> Result<Vec<&[u8]>, SplitError> {
     let mut elements = Vec::new();
     let mut start = first;
     let mut depth = 0_usize;
@@ -50,10 +58,17 @@ fn array(body: &[u8], first: usize) -> Result<Vec<&[u8]>, SplitError> {
                 if !(last.is_empty() && elements.is_empty()) {
                     elements.push(last);
                 }
+                if elements.len() > most {
+                    return Err(SplitError::TooMany { most });
+                }
                 return end(body, at + 1).map(|()| elements);
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
             b',' if depth == 0 => {
+                // One more follows, or a bracket that makes an empty place.
+                if elements.len() >= most {
+                    return Err(SplitError::TooMany { most });
+                }
                 elements.push(body[start..at].trim_ascii());
                 start = at + 1;
             }
@@ -90,7 +105,17 @@ mod tests {
 
     fn texts(body: &str) -> Result<Vec<&str>, SplitError> {
         let text = |element| std::str::from_utf8(element).expect("cut out of a text");
-        elements(body.as_bytes()).map(|elements| elements.into_iter().map(text).collect())
+        elements(body.as_bytes(), 1_000).map(|elements| elements.into_iter().map(text).collect())
+    }
+
+    #[test]
+    fn more_elements_than_are_taken_are_refused() {
+        assert_eq!(elements(b"[1,2,3]", 3).map(|elements| elements.len()), Ok(3));
+        assert_eq!(lines(b"1\n\n2\n3\n", 3).map(|lines| lines.len()), Ok(3));
+        for body in ["[1,2,3,4]", "[,,,]", "[,,,,", "[1,2,3,4] 5"] {
+            assert_eq!(elements(body.as_bytes(), 3), Err(SplitError::TooMany { most: 3 }), "{body}");
+        }
+        assert_eq!(lines(b"1\n2\n3\n4", 3), Err(SplitError::TooMany { most: 3 }));
     }
 
     #[test]
@@ -113,15 +138,15 @@ mod tests {
     #[test]
     fn a_million_brackets_are_one_element() {
         let body = format!("[{}{},1]", "[".repeat(1_000_000), "]".repeat(1_000_000));
-        assert_eq!(elements(body.as_bytes()).map(|elements| elements.len()), Ok(2));
+        assert_eq!(elements(body.as_bytes(), 2).map(|elements| elements.len()), Ok(2));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_cut_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let framed = [b"[".as_slice(), &body, b"]"].concat();
-            drop(elements(&framed));
-            prop_assert!(lines(&body).iter().all(|line| !line.is_empty()));
+            drop(elements(&framed, 1_000));
+            prop_assert!(lines(&body, 1_000).expect("few").iter().all(|line| !line.is_empty()));
         }
 
         #[test]

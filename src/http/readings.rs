@@ -18,10 +18,14 @@ use super::ask::{self, Addressee};
 use crate::auth::extract::{Caller, Ingest};
 use crate::dead_letters::VALUE_MOST;
 use crate::problem::Problem;
-use crate::split::{elements, lines};
+use crate::split::{SplitError, elements, lines};
 
 /// Name of this source in dead letters, events and metrics.
 pub const SOURCE: &str = "http";
+/// Most readings of one body: each that is refused costs many times its bytes, for its reason, its letter and its line of the receipt.
+const READINGS_MOST: usize = 50_000;
+/// Longest message to one refused reading, in characters.
+const MESSAGE_CHARACTERS: usize = 300;
 
 /// Sensor values by key; the keys are those of the asset definition, these are the default's.
 #[derive(Debug, Serialize, ToSchema)]
@@ -134,9 +138,13 @@ async fn take(
     address: Option<&LocomotiveId>,
 ) -> Result<(StatusCode, Json<Receipt>), Problem> {
     let parts = match ask::media_type(headers, &["application/json", "application/x-ndjson"])? {
-        "application/json" => elements(body).map_err(|error| Problem::misfit("", error.to_string()))?,
-        _ => lines(body),
+        "application/json" => elements(body, READINGS_MOST),
+        _ => lines(body, READINGS_MOST),
     };
+    let parts = parts.map_err(|error| match error {
+        SplitError::TooMany { .. } => Problem::too_large(error.to_string()),
+        SplitError::Shape { .. } | SplitError::Broken { .. } => Problem::misfit("", error.to_string()),
+    })?;
     let received_at = door.app.now();
     let definition = &door.app.parts.model.blueprint.definition;
     let mut readings = Vec::with_capacity(parts.len());
@@ -185,7 +193,7 @@ async fn keep(door: &Door, letters: Vec<DeadLetter>) -> Result<(), Problem> {
 fn letter(refusal: &Refusal, received_at: Millis, value: &[u8]) -> DeadLetter {
     DeadLetter {
         reason: refusal.code().to_owned(),
-        message: refusal.to_string(),
+        message: message(refusal),
         received_at,
         source: SOURCE.to_owned(),
         topic: SOURCE.to_owned(),
@@ -196,12 +204,36 @@ fn letter(refusal: &Refusal, received_at: Millis, value: &[u8]) -> DeadLetter {
 }
 
 fn rejected(index: usize, refusal: &Refusal) -> Rejected {
-    Rejected { index, reason: refusal.code(), message: refusal.to_string() }
+    Rejected { index, reason: refusal.code(), message: message(refusal) }
+}
+
+/// A message that repeats what came only so far.
+fn message(refusal: &Refusal) -> String {
+    let mut message = refusal.to_string();
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARACTERS) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 fn ingest_problem(error: &IngestError) -> Problem {
     match error {
         IngestError::Overloaded { .. } => Problem::too_many(error.to_string(), 1),
         IngestError::Unavailable { .. } | IngestError::Stopping => Problem::unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_repeats_a_long_value_only_so_far() {
+        let refusal = Refusal::NotJson { message: "é".repeat(100_000) };
+        let told = rejected(0, &refusal).message;
+        assert_eq!(told.chars().count(), MESSAGE_CHARACTERS + 1);
+        assert_eq!(letter(&refusal, 0, b"x").message, told);
+        assert_eq!(message(&Refusal::NoId), Refusal::NoId.to_string());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -21,12 +21,15 @@ use crate::problem::Problem;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
+/// Longest key that is read, in bytes: whoever sends it need not be known yet.
+const KEY_BYTES: usize = 1024;
+
 /// The routes of port 8501.
 pub fn router(app: Arc<App>) -> Router {
     let (api, _) = routes().split_for_parts();
     let pages = Router::new()
         .route("/", get(page))
-        .route("/session", post(sign_in).delete(sign_out))
+        .route("/session", post(sign_in).delete(sign_out).layer(DefaultBodyLimit::max(KEY_BYTES)))
         .route("/monitor.js", get(script))
         .route("/monitor.css", get(style));
     in_house_style(api.merge(pages), Door { app, browser: true })

@@ -98,6 +98,10 @@ fn whoever_may_not_come_in_is_told_so() {
     assert_eq!(browser.get(&format!("/?{token}")).status, 401, "the link counts once");
     let refused = browser.post_with("/readings", &cookie, &json!([])).problem(403, "forbidden");
     assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("ingest")), "{refused}");
+    assert_eq!(browser.post_bytes("/session", "text/plain", KEY.as_bytes()).status, 204);
+    let refused = browser.post_bytes("/session", "text/plain", &[b'k'; 2_000]);
+    refused.problem(413, "too-large");
+    assert_eq!(refused.header("connection"), "close", "nobody is to send the next request into a connection that ends");
     let elsewhere = browser.post_with("/twins/X/failures", &[cookie[0], ("origin", "http://evil.example")], &json!({}));
     elsewhere.problem(401, "unauthorized");
 }
@@ -137,6 +141,6 @@ fn requests_that_do_not_fit_are_told_why() {
     let huge = vec![b' '; 17 * 1024 * 1024];
     let refused = client.post_bytes("/readings", "application/json", &huge);
     refused.problem(413, "too-large");
-    assert_eq!(refused.header("connection"), "close", "nobody is to send the next request into a connection that ends");
+    client.get("/twins").expect(200);
     client.get("/ws/fleet").problem(400, "bad-request");
 }

@@ -193,6 +193,36 @@ fn a_broken_stream_goes_on_over_a_restart_of_the_server() {
 }
 
 #[test]
+fn danger_in_the_very_moment_of_coming_back_is_told_once() {
+    let home = Home::new();
+    let server = home.serve();
+    let start = now() - 3_600_000;
+    for round in 0..20 {
+        let id = format!("CC-{round}");
+        send(&server, series(sound, &id, start, 12));
+        let mut stream = Stream::open(&server, "/ws/fleet");
+        let token = stream.next(SOON).expect("a snapshot")["token"].as_str().expect("a token").to_owned();
+        drop(stream);
+        send(&server, series(failing, &id, start + 12 * STEP, 12));
+        let mut stream = Stream::open(&server, &format!("/ws/fleet?resume={token}"));
+        let mut seen = (false, false, false);
+        let frames = stream.until(SOON, "resumed, danger and its alert", |frame| {
+            seen.0 |= is(frame, "resumed");
+            seen.1 |= is(frame, "risk") && frame["locomotive_id"] == *id && frame["to"] == "danger";
+            seen.2 |= is(frame, "alert") && frame["locomotive_id"] == *id && frame["state"] == "raised";
+            seen == (true, true, true)
+        });
+        assert!(frames.iter().all(|frame| !is(frame, "gap")), "{frames:#?}");
+        let mut told: Vec<_> = facts(&frames).into_iter().filter(|(of, ..)| *of == id).collect();
+        // Whether the first level came before the token depends on when the stream was opened.
+        told.retain(|(_, what, _)| what != "nominal");
+        let mut known = history(&server, &id);
+        known.retain(|(_, what, _)| what != "nominal");
+        assert_eq!(told, known, "round {round}: each change once, in order");
+    }
+}
+
+#[test]
 fn a_token_that_is_none_is_refused_and_a_foreign_one_gets_a_gap_and_a_snapshot() {
     let home = Home::new();
     let server = home.serve();

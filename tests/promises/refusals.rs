@@ -143,6 +143,24 @@ fn a_bad_reading_is_refused_and_kept_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_small_body_of_very_many_readings_is_refused_as_a_whole() {
+    let home = Home::new();
+    let server = home.serve();
+    let client = server.client();
+    let commas = format!("[{}]", ",".repeat(1 << 20));
+    let told = client.post_bytes("/readings", "application/json", commas.as_bytes()).problem(413, "too-large");
+    assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("at most 50000 readings")), "{told}");
+    let lines = "x\n".repeat(1 << 19);
+    client.post_bytes("/readings", "application/x-ndjson", lines.as_bytes()).problem(413, "too-large");
+    client.post_bytes("/twins/CC-1/readings", "application/json", commas.as_bytes()).problem(413, "too-large");
+    assert!(home.dead_letters().is_empty(), "what is not taken leaves no letters");
+    let most = format!("[{}]", vec!["0"; 50_000].join(","));
+    let receipt = client.post_bytes("/readings", "application/json", most.as_bytes()).expect(202);
+    assert_eq!(receipt["rejected"].as_array().map(Vec::len), Some(50_000));
+    assert_eq!(home.dead_letters().len(), 50_000);
+}
+
+#[test]
 fn what_only_the_twin_can_refuse_is_refused_and_kept() {
     let mut home = Home::new();
     home.set("CIDP_TWIN__MAX_LOCOMOTIVES", 1);
