@@ -74,7 +74,7 @@ pub struct Past {
 }
 
 impl Past {
-    /// `current` is the definition under which a twin without telemetry stands; those of the past are found in the log.
+    /// `current` is a definition known beforehand; those of the past are found in the log.
     pub fn new(journal: Arc<dyn Journal>, current: Arc<Blueprint>) -> Self {
         let definitions = Arc::new(RwLock::new(Arc::new(Definitions::of(Arc::clone(&current)))));
         Self { journal, current, definitions }
@@ -185,7 +185,7 @@ impl Past {
                 }
             }
         }
-        Ok((Replayed::empty(&self.current.definition), self.definitions()))
+        Ok((Replayed::empty(), self.definitions()))
     }
 
     fn definitions(&self) -> Arc<Definitions> {

@@ -103,8 +103,8 @@ pub(crate) struct Replayed {
 }
 
 impl Replayed {
-    pub(crate) fn empty(definition: &Definition) -> Self {
-        Self { version: 0, sequence: 0, appended_at: 0, state: TwinState::new(definition) }
+    pub(crate) fn empty() -> Self {
+        Self { version: 0, sequence: 0, appended_at: 0, state: TwinState::new() }
     }
 
     /// Folds the next record of this twin.
@@ -149,7 +149,7 @@ impl ShardReplay {
         Self { twins: FxHashMap::default(), definitions, adopted: Vec::new(), position: 0, snapshot: 0 }
     }
 
-    /// Folds a shard up to and with position `to`; a twin that has no telemetry yet stands under `current`.
+    /// Folds a shard up to and with position `to`; `current` is known beside the definitions that the log holds.
     pub(crate) async fn run(
         journal: &dyn Journal,
         shard: u16,
@@ -172,19 +172,19 @@ impl ShardReplay {
                 break;
             }
             for record in records.iter().take_while(|record| record.sequence <= to) {
-                replay.fold(record, current)?;
+                replay.fold(record)?;
             }
         }
         Ok(replay)
     }
 
-    fn fold(&mut self, record: &Record, current: &Arc<Blueprint>) -> Result<(), ReplayError> {
+    fn fold(&mut self, record: &Record) -> Result<(), ReplayError> {
         if let Some(stream) = &record.stream {
             let blueprints = &self.definitions.blueprints;
             if let Some(twin) = self.twins.get_mut(&*stream.locomotive) {
                 twin.fold(record, stream, blueprints)?;
             } else {
-                let mut twin = Replayed::empty(&current.definition);
+                let mut twin = Replayed::empty();
                 twin.fold(record, stream, blueprints)?;
                 self.twins.insert(LocomotiveId::parse(&stream.locomotive)?, twin);
             }

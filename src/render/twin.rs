@@ -5,6 +5,7 @@ use journal::port::Journal;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
+use twin::ids::DefinitionId;
 use twin::instant;
 use twin::quality::Quality;
 use twin::state::TwinState;
@@ -226,9 +227,15 @@ fn contributions_now(state: &TwinState, model: &ServedModel) -> Vec<Contribution
     contributions(schema.features.iter().map(|feature| feature.id).zip(weights), blueprint)
 }
 
-/// The sensors in the order of the definition. A twin that has not yet moved to the served definition shows none until its next reading.
+/// The sensors in the order of the definition. A twin that has not yet moved to the served definition shows none until its next reading; one
+/// without telemetry shows all of them as missing.
 fn sensors(state: &TwinState, model: &ServedModel, contributions: &[Contribution]) -> Vec<(String, Sensor)> {
     let definition = &model.blueprint.definition;
+    if state.definition == DefinitionId::NONE {
+        let mut begun = state.clone();
+        begun.adopt(None, definition);
+        return sensors(&begun, model, contributions);
+    }
     if state.definition != definition.id {
         return Vec::new();
     }

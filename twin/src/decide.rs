@@ -184,10 +184,8 @@ fn identities_by_heart(state: &TwinState, readings: &[Reading]) -> Option<KnownI
 fn move_to(state: &mut TwinState, situation: &Situation<'_>) {
     let to = &situation.blueprint.definition;
     if state.definition != to.id {
-        match situation.blueprints.get(state.definition) {
-            Ok(from) => state.adopt(&from.definition, to),
-            Err(_) => state.adopt(to, to),
-        }
+        // A shard knows every definition that its log holds, and a state stands under no other.
+        state.adopt(situation.blueprints.before(state).unwrap_or_default(), to);
     }
 }
 

@@ -144,7 +144,7 @@ pub struct SensorWindow {
 }
 
 /// Windows over all sensors of one machine.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Windows {
     /// One for each sensor of the definition.
     pub sensors: Box<[SensorWindow]>,

@@ -58,13 +58,21 @@ impl Blueprints {
         self.known.get(&id).ok_or(UnknownDefinition(id))
     }
 
+    /// The definition under which a state stands, if any.
+    pub(crate) fn before(&self, state: &TwinState) -> Result<Option<&Definition>, UnknownDefinition> {
+        if state.definition == DefinitionId::NONE {
+            return Ok(None);
+        }
+        self.get(state.definition).map(|blueprint| Some(&blueprint.definition))
+    }
+
     /// Folds one event.
     pub fn fold(&self, state: &mut TwinState, event: &Event, cause: &Cause) -> Result<(), UnknownDefinition> {
         if let Event::TelemetryRecorded(telemetry) = event {
             let blueprint = self.get(telemetry.definition)?;
             if state.definition != telemetry.definition {
-                let before = self.get(state.definition)?;
-                state.adopt(&before.definition, &blueprint.definition);
+                let before = self.before(state)?;
+                state.adopt(before, &blueprint.definition);
             }
             fold_telemetry(state, telemetry, blueprint);
         } else {

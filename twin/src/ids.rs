@@ -107,6 +107,11 @@ digest_id! {
     DefinitionId
 }
 
+impl DefinitionId {
+    /// No definition: that of a twin without telemetry.
+    pub const NONE: Self = Self([0; 16]);
+}
+
 /// Shard of a locomotive among `shards`: the partition that Kafka's Java client chooses for this key (murmur2).
 pub fn shard_of(id: &str, shards: u16) -> u16 {
     let positive = murmur2(id.as_bytes()) & 0x7fff_ffff;

@@ -45,7 +45,8 @@ pub struct Assessment {
 /// One twin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TwinState {
-    /// The definition under which `windows` stand.
+    /// The definition under which `windows` stand; [`DefinitionId::NONE`] before the first telemetry, which names it, so that the past of a
+    /// twin never depends on what is in force when it is read.
     pub definition: DefinitionId,
     /// When it was commissioned.
     pub commissioned_at: Option<Millis>,
@@ -85,17 +86,23 @@ pub struct TwinState {
     pub identities: Identities,
 }
 
+impl Default for TwinState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TwinState {
     /// A twin without a past.
-    pub fn new(definition: &Definition) -> Self {
+    pub fn new() -> Self {
         Self {
-            definition: definition.id,
+            definition: DefinitionId::NONE,
             commissioned_at: None,
             retired_at: None,
             newest: None,
             last_received_at: None,
             signal_lost_at: None,
-            windows: Windows::new(definition),
+            windows: Windows::default(),
             position: None,
             assessment: None,
             dwell: Dwell::default(),
@@ -129,10 +136,13 @@ impl TwinState {
         })
     }
 
-    /// Moves the state to another definition: windows follow their sensor's stable id, new sensors begin empty.
-    pub fn adopt(&mut self, from: &Definition, to: &Definition) {
-        let window_of =
-            |id: u32| from.index_of(id).map_or_else(SensorWindow::default, |index| self.windows.sensors[index]);
+    /// Moves the state from the definition under which it stands, if any, to another one: windows follow their sensor's stable id, new
+    /// sensors begin empty.
+    pub fn adopt(&mut self, from: Option<&Definition>, to: &Definition) {
+        let window_of = |id: u32| {
+            let index = from.and_then(|from| from.index_of(id));
+            index.map_or_else(SensorWindow::default, |index| self.windows.sensors[index])
+        };
         self.windows.sensors = to.sensors.iter().map(|sensor| window_of(sensor.id)).collect();
         self.definition = to.id;
     }

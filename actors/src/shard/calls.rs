@@ -110,7 +110,7 @@ impl Shard {
         self.settle().await?;
         let (id, version) = (self.residents[index].id.clone(), self.residents[index].version);
         if version == 0 {
-            let state = twin::state::TwinState::new(&self.workshop.blueprint.definition);
+            let state = twin::state::TwinState::new();
             return Ok(LiveTwin { id, version, state });
         }
         let rebuilt = self.ground.past.rebuild(&id, self.door.shard, version).await?;

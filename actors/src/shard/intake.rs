@@ -98,7 +98,7 @@ impl Shard {
         if !self.places.take(self.ground.options.max_locomotives) {
             return None;
         }
-        let state = TwinState::new(&self.workshop.blueprint.definition);
+        let state = TwinState::new();
         let residence = Residence::Dormant(Box::new(LiveTwin { id: id.clone(), version: 0, state }));
         let resident = Resident { id: id.clone(), residence, version: 0, speaks_since: None, touched: (0, 0) };
         let index = if let Some(index) = self.vacant.pop() {

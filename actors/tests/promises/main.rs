@@ -4,6 +4,7 @@
 
 mod back_pressure;
 mod commands;
+mod definition;
 mod disorder;
 mod doubles;
 mod durability;

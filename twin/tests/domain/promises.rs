@@ -132,7 +132,7 @@ proptest! {
             let length = payload.len();
             payload[at % length] = to;
             if let Ok((event, cause)) = twin::codec::decode_event(*kind, payload, &blueprints) {
-                let mut state = twin::state::TwinState::new(&crate::support::blueprints().0.definition);
+                let mut state = twin::state::TwinState::new();
                 let _ = blueprints.fold(&mut state, &event, &cause);
             }
         }

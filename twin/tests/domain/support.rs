@@ -84,7 +84,7 @@ impl Subject {
     /// A twin without a past.
     pub fn new() -> Self {
         let (blueprint, blueprints) = blueprints();
-        let state = TwinState::new(&blueprint.definition);
+        let state = TwinState::new();
         let id = LocomotiveId::parse("CC-2201").expect("valid");
         Self { id, state, log: Vec::new(), scratch: Scratch::default(), blueprint, blueprints }
     }
@@ -129,7 +129,7 @@ impl Subject {
 
     /// A clean fold of everything.
     pub fn replay_all(&self) -> TwinState {
-        self.replay(TwinState::new(&self.blueprint.definition), 0)
+        self.replay(TwinState::new(), 0)
     }
 
     /// The events of the log.
