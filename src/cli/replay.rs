@@ -62,21 +62,24 @@ async fn read(arguments: &Arguments, config: &Config, log: Arc<EmbeddedJournal>,
         Some(id) => {
             let twin = past.twin_at(id, At::Time(arguments.at)).await?;
             let twin = twin.with_context(|| format!("{id} had no record yet at {}", instant::format(arguments.at)))?;
-            with_hash(&Twin::of(&twin.view, &model, false), &twin.state_hash)?
+            with_hash(&Twin::of(&twin.view, &model, &*log, false).await, &twin.state_hash)?
         }
-        None => fleet(&past, arguments.at, &model).await?,
+        None => fleet(&past, arguments.at, &model, &*log).await?,
     };
     tell(&answer, json);
     log.close().await;
     Ok(())
 }
 
-async fn fleet(past: &Past, at: Millis, model: &ServedModel) -> Result<Value> {
+async fn fleet(past: &Past, at: Millis, model: &ServedModel, log: &dyn Journal) -> Result<Value> {
     let fleet = past.fleet_at(at).await?;
-    let twins = fleet.twins.iter().map(|view| with_hash(&Twin::of(view, model, false), &state_hash(&view.state)));
+    let mut twins = Vec::with_capacity(fleet.twins.len());
+    for view in &fleet.twins {
+        twins.push(with_hash(&Twin::of(view, model, log, false).await, &state_hash(&view.state))?);
+    }
     let cut: serde_json::Map<_, _> =
         fleet.cut.iter().map(|(shard, at)| (shard.to_string(), Value::from(*at))).collect();
-    Ok(json!({"at": instant::format(at), "items": twins.collect::<Result<Vec<_>>>()?, "cut": cut}))
+    Ok(json!({"at": instant::format(at), "items": twins, "cut": cut}))
 }
 
 fn with_hash(twin: &Twin, hash: &[u8]) -> Result<Value> {

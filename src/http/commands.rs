@@ -12,12 +12,11 @@ use twin::ids::LocomotiveId;
 use twin::instant::Millis;
 use utoipa::ToSchema;
 
-use super::Door;
 use super::ask::{self, Addressee};
 use super::readings::SOURCE;
 use super::twins::Changed;
+use super::{Door, Parts, notes};
 use crate::auth::extract::{Caller, Operate};
-use crate::auth::session;
 use crate::problem::Problem;
 
 /// Longest note, in bytes.
@@ -154,22 +153,13 @@ async fn record(
     if door.app.parts.fleet.twin(id.as_str()).is_none() {
         return Err(Problem::no_locomotive(id.as_str()));
     }
-    let note = keep_note(door, &told.note, cause.idempotency).await?;
-    let work = Work { at, component: told.component, note };
-    let version =
-        door.app.parts.fleet.command(id, command(work), cause).await.map_err(|error| command_problem(&error))?;
+    let Parts { fleet, journal, .. } = &door.app.parts;
+    let note = notes::keep(&**journal, &told.note).await?;
+    let work = Work { at, component: told.component, note: note.clone() };
+    let outcome = fleet.command(id, command(work), cause).await;
+    notes::settle(&**journal, fleet, id, &note, &outcome).await;
+    let version = outcome.map_err(|error| command_problem(&error))?;
     Ok((StatusCode::ACCEPTED, Json(Changed { locomotive_id: id.to_string(), version })))
-}
-
-/// Keeps a text beside the log and gives its opaque id; a repeated request keeps it under the same one.
-async fn keep_note(door: &Door, text: &str, idempotency: u64) -> Result<String, Problem> {
-    if text.is_empty() {
-        return Ok(String::new());
-    }
-    let id = if idempotency == 0 { format!("note-{}", session::secret()) } else { format!("note-{idempotency:016x}") };
-    let kept = door.app.parts.journal.put_erasable(&id, text).await;
-    kept.map_err(|error| Problem::unavailable(format!("the note could not be kept: {error}")))?;
-    Ok(id)
 }
 
 /// The cause of a command: who gives it, when, and the digest of its idempotency key for this very route and locomotive.

@@ -1,5 +1,7 @@
 //! `GET /twins/{id}/events`: the history of one locomotive.
 
+use std::sync::Arc;
+
 use actors::{Fleet, PastEvent};
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -7,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use journal::port::Journal;
 use serde::Deserialize;
 use serde_json::Value;
 use twin::ids::LocomotiveId;
@@ -15,7 +18,7 @@ use utoipa::IntoParams;
 
 use super::ask::{self, Addressee, Asked, Page};
 use super::twins::past_problem;
-use super::{Door, ServedModel};
+use super::{Door, Parts, ServedModel};
 use crate::auth::extract::{Caller, Read};
 use crate::problem::Problem;
 use crate::render::event::event;
@@ -115,22 +118,23 @@ pub async fn events(
             wanted,
             left: limit,
             model: door.app.parts.model.clone(),
+            journal: Arc::clone(&door.app.parts.journal),
             over: false,
         };
         return Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], reader.into_body()).into_response());
     }
-    let page = page(fleet, &id, after, ask::limit(query.limit)?, &wanted, &door.app.parts.model).await?;
+    let page = page(&door, &id, after, ask::limit(query.limit)?, &wanted).await?;
     Ok(Json(page).into_response())
 }
 
 async fn page(
-    fleet: &Fleet,
+    door: &Door,
     id: &LocomotiveId,
     mut after: u64,
     limit: usize,
     wanted: &Wanted,
-    model: &ServedModel,
 ) -> Result<Page<Value>, Problem> {
+    let Parts { fleet, model, journal, .. } = &door.app.parts;
     let mut items = Vec::new();
     loop {
         let chunk = fleet.history(id.as_str(), after, CHUNK).await.map_err(|error| past_problem(&error))?;
@@ -143,7 +147,7 @@ async fn page(
                 if items.len() == limit {
                     return Ok(Page { count: items.len(), items, next: Some(after.to_string()) });
                 }
-                items.push(event(past, model));
+                items.push(event(past, model, &**journal).await);
             }
             after = past.version;
         }
@@ -161,6 +165,7 @@ struct Reader {
     wanted: Wanted,
     left: Option<usize>,
     model: ServedModel,
+    journal: Arc<dyn Journal>,
     over: bool,
 }
 
@@ -186,7 +191,7 @@ impl Reader {
                 break;
             }
             if self.wanted.holds(past) {
-                serde_json::to_writer(&mut lines, &event(past, &self.model))?;
+                serde_json::to_writer(&mut lines, &event(past, &self.model, &*self.journal).await)?;
                 lines.push(b'\n');
                 self.left = self.left.map(|left| left - 1);
             }

@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod health;
 pub mod history;
 pub mod model;
+pub mod notes;
 pub mod predict;
 pub mod readings;
 pub mod serve;

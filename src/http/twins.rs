@@ -73,15 +73,22 @@ pub async fn list(
     let more = start + page.len() < count;
     let next = page.last().filter(|_| more).map(|(place, id)| format!("{place:x}~{id}"));
     let stale = door.app.stale_shards();
-    let render = |(_, id): &(u64, LocomotiveId)| {
-        let view = door.app.parts.fleet.twin(id.as_str())?;
-        Some(render(&view, &door.app, &stale, fields.as_deref()))
-    };
-    Ok(Json(Page { items: page.iter().filter_map(render).collect::<Result<_, _>>()?, next, count }))
+    let mut items = Vec::with_capacity(page.len());
+    for (_, id) in page {
+        if let Some(view) = door.app.parts.fleet.twin(id.as_str()) {
+            items.push(render(&view, &door.app, &stale, fields.as_deref()).await?);
+        }
+    }
+    Ok(Json(Page { items, next, count }))
 }
 
-fn render(view: &TwinView, app: &App, stale: &[u16], fields: Option<&[String]>) -> Result<Box<RawValue>, Problem> {
-    let twin = Twin::of(view, &app.parts.model, stale.contains(&view.shard));
+async fn render(
+    view: &TwinView,
+    app: &App,
+    stale: &[u16],
+    fields: Option<&[String]>,
+) -> Result<Box<RawValue>, Problem> {
+    let twin = Twin::of(view, &app.parts.model, &*app.parts.journal, stale.contains(&view.shard)).await;
     pick(&twin, fields).map_err(|error| Problem::internal(error.to_string()))
 }
 
@@ -236,7 +243,7 @@ pub async fn twin(
     let mut response = if ask::names_etag(&headers, header::IF_NONE_MATCH, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Json(render(&view, &door.app, &stale, fields.as_deref())?).into_response()
+        Json(render(&view, &door.app, &stale, fields.as_deref()).await?).into_response()
     };
     let tag = HeaderValue::from_str(&etag).map_err(|error| Problem::internal(error.to_string()))?;
     response.headers_mut().insert(header::ETAG, tag);

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use actors::{Fact, Fleet, Published, TwinView};
+use journal::port::Journal;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -79,6 +80,7 @@ pub struct Hub {
     clients: AtomicUsize,
     fleet: Fleet,
     model: ServedModel,
+    journal: Arc<dyn Journal>,
 }
 
 impl Hub {
@@ -92,6 +94,7 @@ impl Hub {
             clients: AtomicUsize::new(0),
             fleet: parts.fleet.clone(),
             model: parts.model.clone(),
+            journal: Arc::clone(&parts.journal),
         });
         hub.write().heard = hub.present();
         let heard = hub.read().heard.clone();
@@ -144,8 +147,9 @@ impl Hub {
     }
 
     /// A twin as JSON, or `None` when there is none of this id.
-    pub fn twin_json(&self, view: &TwinView) -> Arc<str> {
-        let json = serde_json::to_string(&Twin::of(view, &self.model, false)).unwrap_or_default();
+    pub async fn twin_json(&self, view: &TwinView) -> Arc<str> {
+        let twin = Twin::of(view, &self.model, &*self.journal, false).await;
+        let json = serde_json::to_string(&twin).unwrap_or_default();
         Arc::from(json)
     }
 
@@ -176,7 +180,7 @@ impl Hub {
                     Err(RecvError::Lagged(batches)) => self.lag(batches, &mut moved),
                     Err(RecvError::Closed) => return,
                 },
-                _ = tick.tick() => self.collect(&mut moved),
+                _ = tick.tick() => self.collect(&mut moved).await,
                 () = ended(&mut shutdown) => return,
             }
         }
@@ -215,18 +219,22 @@ impl Hub {
     }
 
     /// Gives what moved since the last time to the clients. Twins are turned into JSON once, and only if somebody listens.
-    fn collect(&self, moved: &mut HashSet<LocomotiveId>) {
+    async fn collect(&self, moved: &mut HashSet<LocomotiveId>) {
         if moved.is_empty() {
             return;
         }
         let listened = self.clients() > 0;
-        let json = |id: LocomotiveId| {
-            let json = listened.then(|| self.fleet.twin(id.as_str()).map(|view| self.twin_json(&view))).flatten();
-            (id, json)
-        };
-        let moved: Vec<_> = moved.drain().map(json).collect();
+        let mut collected = Vec::with_capacity(moved.len());
+        for id in moved.drain() {
+            let view = if listened { self.fleet.twin(id.as_str()) } else { None };
+            let json = match view {
+                Some(view) => Some(self.twin_json(&view).await),
+                None => None,
+            };
+            collected.push((id, json));
+        }
         let mut recent = self.write();
-        for (id, json) in moved {
+        for (id, json) in collected {
             recent.last_move += 1;
             let number = recent.last_move;
             if let Some(before) = recent.of.insert(id.clone(), number) {

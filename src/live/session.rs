@@ -152,7 +152,10 @@ impl Session {
         let token = self.cut.to_string();
         loop {
             let chunk = chunks.next().unwrap_or_default();
-            let items: Vec<_> = chunk.iter().filter_map(|id| self.json(id, None)).collect();
+            let mut items = Vec::with_capacity(chunk.len());
+            for id in chunk {
+                items.extend(self.json(id, None).await);
+            }
             self.seq += 1;
             let complete = chunks.peek().is_none();
             let frame = frames::snapshot(self.seq, &token, items.iter().map(AsRef::as_ref), complete);
@@ -211,7 +214,7 @@ impl Session {
         let mut items = Vec::new();
         for (id, json) in &news.moved {
             if self.shows(id) {
-                items.extend(self.json(id, json.as_ref()));
+                items.extend(self.json(id, json.as_ref()).await);
             }
         }
         for chunk in items.chunks(SNAPSHOT_TWINS) {
@@ -238,10 +241,10 @@ impl Session {
     }
 
     /// A twin as JSON: the hub's, unless the client wants only some fields.
-    fn json(&self, id: &LocomotiveId, ready: Option<&Arc<str>>) -> Option<Arc<str>> {
+    async fn json(&self, id: &LocomotiveId, ready: Option<&Arc<str>>) -> Option<Arc<str>> {
         let json = match ready {
             Some(json) => Arc::clone(json),
-            None => self.app.hub.twin_json(&self.app.parts.fleet.twin(id.as_str())?),
+            None => self.app.hub.twin_json(&self.app.parts.fleet.twin(id.as_str())?).await,
         };
         let Some(fields) = &self.filter.fields else {
             return Some(json);

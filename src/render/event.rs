@@ -1,15 +1,17 @@
 //! One event of a locomotive's history as JSON.
 
 use actors::PastEvent;
+use journal::port::Journal;
 use serde_json::{Map, Value, json};
 use twin::event::{Cause, Event, RecordedReading, RiskChanged, TelemetryRecorded, Work};
 use twin::instant::{self, Millis};
 use twin::reading::POSITION_CHANNELS;
 
-use super::{LevelName, ServedModel, contributions, decimal, sensor_key};
+use super::{LevelName, ServedModel, contributions, decimal, note, sensor_key};
 
-/// An event as JSON: the frame that all share, and its own `data`.
-pub fn event(past: &PastEvent, model: &ServedModel) -> Value {
+/// An event as JSON: the frame that all share, and its own `data` with the text that a person wrote.
+pub async fn event(past: &PastEvent, model: &ServedModel, journal: &dyn Journal) -> Value {
+    let text = note::text(journal, note::id_of(&past.event)).await;
     json!({
         "locomotive_id": past.locomotive.as_str(),
         "version": past.version,
@@ -18,7 +20,7 @@ pub fn event(past: &PastEvent, model: &ServedModel) -> Value {
         "shard": past.shard,
         "sequence": past.sequence,
         "caused_by": cause(&past.cause),
-        "data": data(&past.event, model),
+        "data": data(&past.event, model, text.as_deref()),
     })
 }
 
@@ -35,7 +37,7 @@ pub fn cause(cause: &Cause) -> Value {
     Value::Object(json)
 }
 
-fn data(event: &Event, model: &ServedModel) -> Value {
+fn data(event: &Event, model: &ServedModel, text: Option<&str>) -> Value {
     let time = |at: Millis| instant::format(at);
     let key = |reason: Option<u32>| reason.and_then(|id| sensor_key(id, &model.blueprint));
     match event {
@@ -44,14 +46,14 @@ fn data(event: &Event, model: &ServedModel) -> Value {
         Event::AlertRaised { alert, at, severity, reason } => {
             json!({"alert": alert, "at": time(*at), "severity": LevelName::from(*severity), "reason": key(*reason)})
         }
-        Event::AlertAcknowledged { alert, at, comment } => json!({"alert": alert, "at": time(*at), "comment": comment}),
+        Event::AlertAcknowledged { alert, at, .. } => json!({"alert": alert, "at": time(*at), "comment": text}),
         Event::AlertCleared { alert, at } => json!({"alert": alert, "at": time(*at)}),
         Event::MaintenanceRecorded { kind, work } => {
-            let Work { at, component, note, .. } = work;
-            json!({"kind": kind.name(), "performed_at": time(*at), "component": component, "note": note})
+            let Work { at, component, .. } = work;
+            json!({"kind": kind.name(), "performed_at": time(*at), "component": component, "note": text})
         }
-        Event::FailureReported(Work { at, component, note, .. }) => {
-            json!({"performed_at": time(*at), "component": component, "note": note})
+        Event::FailureReported(Work { at, component, .. }) => {
+            json!({"performed_at": time(*at), "component": component, "note": text})
         }
         Event::SignalLost { at, last_received_at } => {
             json!({"at": time(*at), "last_received_at": time(*last_received_at)})

@@ -1,6 +1,7 @@
 //! From what the twin knows to the JSON that the contract promises. Nothing is decided here: no level, no threshold, no rule.
 
 pub mod event;
+pub mod note;
 pub mod twin;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! One twin as JSON.
 
 use actors::TwinView;
+use journal::port::Journal;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
@@ -9,7 +10,7 @@ use twin::quality::Quality;
 use twin::state::TwinState;
 use utoipa::ToSchema;
 
-use super::{Contribution, LevelName, ServedModel, as_object, by_sensor, contributions, sensor_key};
+use super::{Contribution, LevelName, ServedModel, as_object, by_sensor, contributions, note, sensor_key};
 
 /// The state of one locomotive.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -126,8 +127,9 @@ pub struct Maintenance {
     pub performed_at: String,
     /// On which part.
     pub component: String,
-    /// Opaque id of the note; empty where there is none.
-    pub note: String,
+    /// What was written of it; empty where nothing was, `null` once it is erased.
+    #[schema(required)]
+    pub note: Option<String>,
 }
 
 /// An open alert of a twin.
@@ -170,8 +172,12 @@ impl Alert {
 }
 
 impl Twin {
-    /// A twin as JSON.
-    pub fn of(view: &TwinView, model: &ServedModel, stale: bool) -> Self {
+    /// A twin as JSON, with what a person wrote of its last maintenance.
+    pub async fn of(view: &TwinView, model: &ServedModel, journal: &dyn Journal, stale: bool) -> Self {
+        let note = match &view.state.maintenance {
+            Some(maintenance) => note::text(journal, &maintenance.work.note).await,
+            None => None,
+        };
         let TwinView { state: twin, .. } = view;
         let contributions = contributions_now(twin, model);
         let assessment = twin.assessment.as_ref();
@@ -194,7 +200,7 @@ impl Twin {
                 kind: maintenance.kind.name().to_owned(),
                 performed_at: instant::format(maintenance.work.at),
                 component: maintenance.work.component.clone(),
-                note: maintenance.work.note.clone(),
+                note: note.clone(),
             }),
             alert: twin.alert.as_ref().map(|alert| Alert::of(alert, model)),
             model: assessment.map(|assessment| assessment.model.to_string()),
