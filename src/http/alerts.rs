@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ask::{self, Asked, Page};
 use super::commands::{cause_of, command_problem};
-use super::{Door, ServedModel, notes};
+use super::{Door, Parts, ServedModel, notes};
 use crate::auth::extract::{Caller, Operate, Read};
 use crate::problem::Problem;
 use crate::render::LevelName;
@@ -137,17 +137,17 @@ pub async fn acknowledge(
     }
     let none = || Problem::not_found(format!("there is no open alert {alert:?}"));
     let id = alert::locomotive_of(&alert).ok_or_else(none)?;
-    let (fleet, model) = (&door.app.parts.fleet, &door.app.parts.model);
+    let Parts { fleet, model, journal, .. } = &door.app.parts;
     let open =
         fleet.twin(id.as_str()).and_then(|view| view.state.alert).filter(|open| open.id == alert).ok_or_else(none)?;
     if headers.contains_key(header::IF_MATCH) && !ask::names_etag(&headers, header::IF_MATCH, &etag(&open)) {
         return Err(Problem::precondition_failed(format!("the alert's ETag is {} now; look at it again", etag(&open))));
     }
     let cause = cause_of(&caller, &headers, door.app.now(), ("acknowledge", &id))?;
-    let comment = notes::keep(&door, &body.comment).await?;
+    let comment = notes::keep(&**journal, &body.comment).await?;
     let command = Command::AcknowledgeAlert { alert: alert.clone(), comment: comment.clone() };
     let outcome = fleet.command(&id, command, cause).await;
-    notes::settle(&door, &id, &comment, &outcome).await;
+    notes::settle(&**journal, fleet, &id, &comment, &outcome).await;
     outcome.map_err(|error| command_problem(&error))?;
     let now = fleet.twin(id.as_str()).and_then(|view| OpenAlert::of(&view, model)).ok_or_else(none)?;
     let tag = HeaderValue::from_str(&now.etag).map_err(|error| Problem::internal(error.to_string()))?;

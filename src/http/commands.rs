@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::ask::{self, Addressee};
 use super::readings::SOURCE;
 use super::twins::Changed;
-use super::{Door, notes};
+use super::{Door, Parts, notes};
 use crate::auth::extract::{Caller, Operate};
 use crate::problem::Problem;
 
@@ -153,10 +153,11 @@ async fn record(
     if door.app.parts.fleet.twin(id.as_str()).is_none() {
         return Err(Problem::no_locomotive(id.as_str()));
     }
-    let note = notes::keep(door, &told.note).await?;
+    let Parts { fleet, journal, .. } = &door.app.parts;
+    let note = notes::keep(&**journal, &told.note).await?;
     let work = Work { at, component: told.component, note: note.clone() };
-    let outcome = door.app.parts.fleet.command(id, command(work), cause).await;
-    notes::settle(door, id, &note, &outcome).await;
+    let outcome = fleet.command(id, command(work), cause).await;
+    notes::settle(&**journal, fleet, id, &note, &outcome).await;
     let version = outcome.map_err(|error| command_problem(&error))?;
     Ok((StatusCode::ACCEPTED, Json(Changed { locomotive_id: id.to_string(), version })))
 }

@@ -17,6 +17,7 @@ use twin::instant::Millis;
 use utoipa::IntoParams;
 
 use super::ask::{self, Addressee, Asked, Page};
+use super::follow::{Follower, last_seen};
 use super::twins::past_problem;
 use super::{Door, Parts, ServedModel};
 use crate::auth::extract::{Caller, Read};
@@ -24,7 +25,7 @@ use crate::problem::Problem;
 use crate::render::event::event;
 
 /// Events read from the log at a time.
-const CHUNK: usize = 500;
+pub(super) const CHUNK: usize = 500;
 
 /// Which part of a history.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -39,7 +40,7 @@ pub struct EventsQuery {
     kinds: Option<String>,
     /// `next` of the page before.
     after: Option<String>,
-    /// Entries of a page, 1 to 1000. A stream (`application/x-ndjson`) has no pages and no limit unless one is given.
+    /// Entries of a page, 1 to 1000. A stream has no pages and no limit unless one is given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
@@ -60,30 +61,36 @@ const TYPES: [&str; 11] = [
 ];
 
 /// What a reader wants of a history.
-struct Wanted {
+pub(super) struct Wanted {
     from: Option<Millis>,
     to: Option<Millis>,
     kinds: Option<Vec<String>>,
 }
 
 impl Wanted {
-    fn holds(&self, past: &PastEvent) -> bool {
+    pub(super) fn holds(&self, past: &PastEvent) -> bool {
         self.from.is_none_or(|from| past.appended_at >= from)
             && self.to.is_none_or(|to| past.appended_at < to)
             && self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| kind == past.event.name()))
     }
 
+    /// Whether nothing wanted can be appended any more.
+    pub(super) fn is_over(&self, now: Millis) -> bool {
+        self.to.is_some_and(|to| now >= to)
+    }
+
     /// Append time never runs backwards, so that nothing wanted comes after this.
-    fn is_past(&self, past: &PastEvent) -> bool {
+    pub(super) fn is_past(&self, past: &PastEvent) -> bool {
         self.to.is_some_and(|to| past.appended_at >= to)
     }
 }
 
-/// The history of a locomotive: JSON by the page, or a stream of lines with `Accept: application/x-ndjson`.
+/// The history of a locomotive: JSON by the page, a stream of lines with `Accept: application/x-ndjson`, or with
+/// `Accept: text/event-stream` the history and then each new event once it is durable (`id` is the version; `Last-Event-ID` goes on).
 #[utoipa::path(
     get, path = "/twins/{id}/events", tag = "twins", params(("id" = String, Path, description = "The locomotive"), EventsQuery),
     responses(
-        (status = 200, content((inline(Page<Object>) = "application/json"), (String = "application/x-ndjson"))),
+        (status = 200, content((inline(Page<Object>) = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
         (status = "default", response = Problem)
     ),
     security(("key" = []), ("bearer" = []))
@@ -109,8 +116,12 @@ pub async fn events(
         return Err(Problem::no_locomotive(id.as_str()));
     }
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let limit = query.limit.map(|limit| ask::limit(Some(limit))).transpose()?;
+    if accept.contains("text/event-stream") {
+        let after = last_seen(&headers)?.unwrap_or(after);
+        return Ok(Follower::new(&door.app, id, after, wanted, limit).into_response());
+    }
     if accept.contains("application/x-ndjson") {
-        let limit = query.limit.map(|limit| ask::limit(Some(limit))).transpose()?;
         let reader = Reader {
             fleet: fleet.clone(),
             id,

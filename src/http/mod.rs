@@ -5,6 +5,7 @@ pub mod ask;
 pub mod commands;
 pub mod docs;
 pub mod fleet;
+mod follow;
 pub mod health;
 pub mod history;
 pub mod model;

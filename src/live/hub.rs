@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use actors::{Fact, Fleet, Published, TwinView};
+use actors::{Clock, Fact, Fleet, Published, TwinView};
 use journal::port::Journal;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::watch;
@@ -16,6 +16,7 @@ use twin::ids::LocomotiveId;
 use twin::instant;
 use twin::level::Level;
 
+use super::delay::Delay;
 use super::frames::{AlertBody, RiskBody};
 use super::token::Cut;
 use crate::http::serve::ended;
@@ -81,6 +82,7 @@ pub struct Hub {
     fleet: Fleet,
     model: ServedModel,
     journal: Arc<dyn Journal>,
+    clock: Clock,
 }
 
 impl Hub {
@@ -95,6 +97,7 @@ impl Hub {
             fleet: parts.fleet.clone(),
             model: parts.model.clone(),
             journal: Arc::clone(&parts.journal),
+            clock: Arc::clone(&parts.clock),
         });
         hub.write().heard = hub.present();
         let heard = hub.read().heard.clone();
@@ -171,6 +174,7 @@ impl Hub {
         mut shutdown: watch::Receiver<bool>,
     ) {
         let mut moved = HashSet::new();
+        let mut delay = Delay::new((self.clock)());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -180,7 +184,7 @@ impl Hub {
                     Err(RecvError::Lagged(batches)) => self.lag(batches, &mut moved),
                     Err(RecvError::Closed) => return,
                 },
-                _ = tick.tick() => self.collect(&mut moved).await,
+                _ = tick.tick() => self.collect(&mut moved, &mut delay).await,
                 () = ended(&mut shutdown) => return,
             }
         }
@@ -219,16 +223,23 @@ impl Hub {
     }
 
     /// Gives what moved since the last time to the clients. Twins are turned into JSON once, and only if somebody listens.
-    async fn collect(&self, moved: &mut HashSet<LocomotiveId>) {
+    async fn collect(&self, moved: &mut HashSet<LocomotiveId>, delay: &mut Delay) {
+        let listened = self.clients() > 0;
+        if !listened {
+            delay.unheard((self.clock)());
+        }
         if moved.is_empty() {
             return;
         }
-        let listened = self.clients() > 0;
+        let mut readings = Vec::new();
         let mut collected = Vec::with_capacity(moved.len());
         for id in moved.drain() {
             let view = if listened { self.fleet.twin(id.as_str()) } else { None };
             let json = match view {
-                Some(view) => Some(self.twin_json(&view).await),
+                Some(view) => {
+                    readings.extend(view.state.last_received_at.map(|received| (id.clone(), received)));
+                    Some(self.twin_json(&view).await)
+                }
                 None => None,
             };
             collected.push((id, json));
@@ -244,6 +255,11 @@ impl Hub {
         }
         recent.collected = recent.heard.clone();
         self.moves.send_replace(recent.last_move);
+        drop(recent);
+        let now = (self.clock)();
+        for (id, received) in readings {
+            delay.handed_over(id, received, now);
+        }
     }
 }
 

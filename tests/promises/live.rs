@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::home::{Home, Server};
+use crate::home::{Home, Server, until};
 use crate::readings::{STEP, failing, now, series, sound};
 use crate::stream::{Stream, is, twins};
 
@@ -96,6 +96,25 @@ fn a_snapshot_comes_first_and_danger_with_its_reasons() {
     };
     assert_eq!(code, 1001, "{reason}");
     assert!(reason.contains("resume"), "{reason}");
+}
+
+#[test]
+fn the_way_of_a_reading_to_the_stream_is_measured() {
+    let home = Home::new();
+    let server = home.serve();
+    let count = || {
+        let text = server.client().get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix("cidp_reading_to_publish_seconds_count "));
+        line.map_or(0, |count| count.trim().parse::<u64>().expect("a count"))
+    };
+    let mut stream = Stream::open(&server, "/ws/fleet");
+    stream.until(SOON, "a snapshot", |frame| is(frame, "snapshot"));
+    for (round, id) in ["CC-1", "CC-2", "CC-1"].into_iter().enumerate() {
+        send(&server, series(sound, id, now() - 60_000 + i64::try_from(round).expect("small") * STEP, 1));
+        stream.until(SOON, "its move", |frame| twins(std::slice::from_ref(frame)).iter().any(|twin| twin["id"] == id));
+        let expected = round as u64 + 1;
+        until(SOON, "the measurement", || (count() == expected).then_some(()));
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod commands;
 mod crash;
 mod demonstration;
 mod doors;
+mod follow;
 mod home;
 mod live;
 mod openapi;
