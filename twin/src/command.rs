@@ -61,6 +61,11 @@ pub fn decide_command(state: &mut TwinState, command: Command, cause: &Cause) ->
         },
     };
     let mut events = Vec::new();
+    // A locomotive out of service endangers nobody: its alert is over, and those who follow alerts are told.
+    if let (Some(Event::LocomotiveRetired { at }), Some(open)) = (&event, &state.alert) {
+        let cleared = Event::AlertCleared { alert: open.id.clone(), at: *at };
+        emit(state, cleared, cause, &mut events);
+    }
     if let Some(event) = event {
         emit(state, event, cause, &mut events);
     }

@@ -185,6 +185,13 @@ struct WindowsText {
     long_seconds: f64,
 }
 
+/// Seconds of any rule: what an instant tells apart, to ten years.
+const TIMES: (f64, f64) = (0.001, 315_360_000.0);
+/// Costs; their ratio and its root must be numbers.
+const COSTS: (f64, f64) = (1e-9, 1e9);
+/// Steps of a sensor; finer ones than a millionth are beyond what a reading's 32 bits hold.
+const RESOLUTIONS: (f64, f64) = (1e-6, 1e6);
+
 /// Keys of a reading that are never sensors.
 pub const RESERVED_KEYS: [&str; 5] = ["locomotive_id", "recorded_at", "latitude", "longitude", "speed"];
 
@@ -192,14 +199,8 @@ impl Definition {
     /// Reads and checks a definition.
     pub fn parse(text: &str) -> Result<Self, DefinitionError> {
         let raw: DefinitionText = toml::from_str(text).map_err(|error| DefinitionError::Shape(error.to_string()))?;
-        let positive = |what: &str, value: f64| {
-            if value.is_finite() && value > 0.0 {
-                Ok(value)
-            } else {
-                Err(wrong(what, format!("expected a number above 0, got {value}")))
-            }
-        };
-        let seconds = |what: &str, value: f64| positive(what, value).map(instant::from_seconds);
+        let seconds = |what: &str, value: f64| within(what, value, TIMES).map(instant::from_seconds);
+        let cost = |what: &str, value: f64| within(what, value, COSTS);
         if raw.sensors.is_empty() || raw.sensors.len() > MAX_SENSORS {
             return Err(wrong("number of sensors", format!("expected 1 to {MAX_SENSORS}, got {}", raw.sensors.len())));
         }
@@ -207,10 +208,12 @@ impl Definition {
             return Err(wrong("levels.hysteresis", format!("expected 0 to 1, got {}", raw.levels.hysteresis)));
         }
         if let Labels::Horizon { horizon_hours } = raw.labels {
-            positive("labels.horizon_hours", horizon_hours)?;
+            within("labels.horizon_hours", horizon_hours, (TIMES.0 / 3_600.0, TIMES.1 / 3_600.0))?;
         }
-        let interval = seconds("interval_seconds", raw.interval_seconds)?;
-        let sensors = raw.sensors.into_iter().map(Sensor::check).collect::<Result<Vec<_>, _>>()?;
+        let interval = within("interval_seconds", raw.interval_seconds, (TIMES.0, 86_400.0))?;
+        let check = |sensor| Sensor::check(sensor, interval);
+        let sensors = raw.sensors.into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
+        let interval = instant::from_seconds(interval);
         check_distinct(&sensors)?;
         Ok(Self {
             id: DefinitionId::of(text.as_bytes()),
@@ -221,8 +224,8 @@ impl Definition {
             gap: interval * 10,
             labels: raw.labels,
             costs: Costs {
-                false_alarm: positive("costs.false_alarm", raw.costs.false_alarm)?,
-                missed_failure: positive("costs.missed_failure", raw.costs.missed_failure)?,
+                false_alarm: cost("costs.false_alarm", raw.costs.false_alarm)?,
+                missed_failure: cost("costs.missed_failure", raw.costs.missed_failure)?,
             },
             levels: LevelRules {
                 hysteresis: raw.levels.hysteresis,
@@ -249,7 +252,7 @@ impl Definition {
 }
 
 impl Sensor {
-    fn check(raw: SensorText) -> Result<Self, DefinitionError> {
+    fn check(raw: SensorText, interval_seconds: f64) -> Result<Self, DefinitionError> {
         let what = |field: &str| format!("sensor {:?}, {field}", raw.key);
         let [least, greatest] = raw.range;
         if !(least.is_finite() && greatest.is_finite() && least < greatest) {
@@ -261,16 +264,14 @@ impl Sensor {
                 format!("expected a value in [{least}, {greatest}], got {}", raw.nominal),
             ));
         }
-        if !(raw.resolution.is_finite() && raw.resolution > 0.0) {
-            return Err(wrong(&what("resolution"), format!("expected a number above 0, got {}", raw.resolution)));
-        }
+        within(&what("resolution"), raw.resolution, RESOLUTIONS)?;
         let WindowsText { short_seconds, long_seconds } = raw.windows;
-        if !(short_seconds.is_finite()
-            && long_seconds.is_finite()
-            && 0.0 < short_seconds
-            && short_seconds < long_seconds)
-        {
-            let message = format!("expected 0 < short_seconds < long_seconds, got {short_seconds} and {long_seconds}");
+        let shortest = interval_seconds / 10.0;
+        if !(shortest <= short_seconds && short_seconds < long_seconds && long_seconds <= TIMES.1) {
+            let message = format!(
+                "expected {shortest} (a tenth of the interval) ≤ short_seconds < long_seconds ≤ {}, got {short_seconds} and {long_seconds}",
+                TIMES.1
+            );
             return Err(wrong(&what("windows"), message));
         }
         if raw.id == 0 || raw.id > 0xffff {
@@ -310,6 +311,15 @@ fn check_distinct(sensors: &[Sensor]) -> Result<(), DefinitionError> {
     Ok(())
 }
 
+/// A number within bounds, which are included.
+fn within(what: &str, value: f64, (least, greatest): (f64, f64)) -> Result<f64, DefinitionError> {
+    if (least..=greatest).contains(&value) {
+        Ok(value)
+    } else {
+        Err(wrong(what, format!("expected {least} to {greatest}, got {value}")))
+    }
+}
+
 fn wrong(what: &str, message: String) -> DefinitionError {
     DefinitionError::Value { what: what.to_owned(), message }
 }
@@ -338,5 +348,29 @@ mod tests {
         assert!(twice.to_string().contains("got 1 twice"), "{twice}");
         let range = Definition::parse(&LOCOMOTIVE.replace("[0.0, 20.0]", "[20.0, 0.0]")).expect_err("empty range");
         assert!(range.to_string().contains("\"pressure\", range"), "{range}");
+    }
+
+    #[test]
+    fn numbers_that_would_break_the_fold_are_refused() {
+        for (from, to) in [
+            ("interval_seconds = 5.0", "interval_seconds = 0.0004"),
+            ("interval_seconds = 5.0", "interval_seconds = 1e300"),
+            ("interval_seconds = 5.0", "interval_seconds = nan"),
+            ("long_seconds = 86400.0", "long_seconds = 1e20"),
+            ("short_seconds = 60.0", "short_seconds = 0.4"),
+            ("resolution = 0.1", "resolution = 1e-10"),
+            ("lost_seconds = 60.0", "lost_seconds = -1.0"),
+            ("missed_failure = 20.0", "missed_failure = inf"),
+            ("horizon_hours = 48.0", "horizon_hours = 1e18"),
+        ] {
+            let error = Definition::parse(&LOCOMOTIVE.replacen(from, to, 1)).expect_err(to).to_string();
+            let name = to.split(' ').next().unwrap_or_default();
+            assert!(error.contains("expected") && error.contains("got"), "{error}");
+            assert!(
+                error.contains(name.trim_start_matches("long_").trim_start_matches("short_"))
+                    || error.contains("windows"),
+                "{error}"
+            );
+        }
     }
 }

@@ -124,6 +124,9 @@ pub(crate) fn fold_fact(state: &mut TwinState, event: &Event, cause: &Cause) {
         Event::LocomotiveCommissioned { at } => {
             state.commissioned_at = Some(*at);
             state.retired_at = None;
+            // One that comes back into service is assessed anew, so that a danger which is still there raises its alert again.
+            (state.level, state.assessed, state.dwell) = (Level::Unknown, Level::Unknown, Dwell::default());
+            (state.level_since, state.reason) = (None, None);
         }
         Event::RiskChanged(changed) => fold_risk(state, changed),
         Event::AlertRaised { alert, at, severity, reason } => {

@@ -128,11 +128,13 @@ impl TwinState {
         quality::of(&self.windows.sensors[index], index, self.newest.unwrap_or(Millis::MIN), definition)
     }
 
-    /// Whether a sensor can no longer be believed, so that no level can be given.
+    /// Whether a sensor can no longer be believed, so that no level can be given: it is stuck, or it spoke once and has been silent for ten
+    /// intervals. One that never spoke is no doubt: the model knows such rows.
     pub fn in_doubt(&self, definition: &Definition) -> bool {
         (0..definition.sensors.len()).any(|index| match self.quality(index, definition) {
             Quality::Stuck => true,
-            Quality::Fresh | Quality::Late | Quality::OutOfRange | Quality::Missing => false,
+            Quality::Missing => self.windows.sensors[index].last_at.is_some(),
+            Quality::Fresh | Quality::Late | Quality::OutOfRange => false,
         })
     }
 

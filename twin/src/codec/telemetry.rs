@@ -82,12 +82,13 @@ fn column(number: u32, values: impl Iterator<Item = Option<f32>> + Clone, tries:
         present.clear();
     }
     let mut deltas = Vec::with_capacity(there);
-    for &steps in tries.iter().filter(|steps| **steps > 0.0) {
+    // The message holds the steps as an unsigned integer of 32 bits.
+    for &steps in tries.iter().filter(|steps| **steps > 0.0 && **steps <= f64::from(u32::MAX)) {
         deltas.clear();
         let mut last = 0;
         let lossless = values.clone().flatten().all(|value| {
             let step = nearest_step(value, steps);
-            deltas.push(step - last);
+            deltas.push(step.wrapping_sub(last));
             last = step;
             of_step(step, steps).to_bits() == value.to_bits()
         });

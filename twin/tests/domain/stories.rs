@@ -138,3 +138,50 @@ fn commands_are_refused_with_a_reason() {
     decide_command(&mut subject.state, Command::Retire, &cause).expect("in service");
     assert_eq!(subject.send(&[reading(START + 60_000, 2.0)]).refused, [(0, Refusal::Retired)]);
 }
+
+#[test]
+fn a_sensor_that_falls_silent_is_doubt_and_one_missing_value_is_none() {
+    let mut subject = Subject::new();
+    run(&mut subject, 0, &[8.0; 5]);
+    assert_eq!(subject.state.level, Level::Danger);
+    let without_vibration = |second: i64| {
+        let at = START + second * 1_000;
+        let mut reading = Reading::new(at, at);
+        reading.set(0, 120.0 + second as f32 / 100.0);
+        reading
+    };
+    assert_eq!(subject.send(&[without_vibration(25)]).events.len(), 1, "telemetry alone");
+    assert_eq!(subject.state.level, Level::Danger);
+    let silent: Vec<Reading> = (6..30).map(|nth| without_vibration(nth * 5)).collect();
+    subject.send(&silent);
+    assert_eq!(subject.state.level, Level::Unknown, "what is scored is old");
+    run(&mut subject, 150, &[8.0]);
+    assert_eq!(subject.state.level, Level::Danger, "it speaks again");
+}
+
+#[test]
+fn a_sensor_that_never_spoke_is_no_doubt() {
+    let mut subject = Subject::new();
+    let flow_alone = |nth: i64| {
+        let mut reading = Reading::new(START + nth * 5_000, START + nth * 5_000);
+        reading.set(0, 120.0 + nth as f32 / 10.0);
+        reading
+    };
+    subject.send(&(0..40).map(flow_alone).collect::<Vec<_>>());
+    assert_ne!(subject.state.level, Level::Unknown);
+}
+
+#[test]
+fn retiring_clears_the_alert_and_a_danger_that_comes_back_raises_another() {
+    let mut subject = Subject::new();
+    run(&mut subject, 0, &[8.0; 5]);
+    assert!(subject.state.alert.is_some());
+    let cause = |second: i64| Cause { asked_at: START + second * 1_000, ..Cause::of("test") };
+    let retired = decide_command(&mut subject.state, Command::Retire, &cause(60)).expect("in service");
+    subject.record(&retired, &cause(60));
+    assert_eq!(retired.iter().map(Event::name).collect::<Vec<_>>(), ["AlertCleared", "LocomotiveRetired"]);
+    let back = decide_command(&mut subject.state, Command::Commission, &cause(70)).expect("retired before");
+    subject.record(&back, &cause(70));
+    assert_eq!(run(&mut subject, 80, &[8.0; 5]), ["TelemetryRecorded", "RiskChanged", "AlertRaised"]);
+    assert_eq!(subject.replay_all(), subject.state);
+}
