@@ -48,7 +48,7 @@ pub enum ReplayError {
     Id(#[from] InvalidId),
     /// Versions have a gap.
     #[error(
-        "{locomotive}: expected version {expected}, the log holds {got}: it is damaged, verify it with `cidp audit verify`"
+        "{locomotive}: expected version {expected}, the log holds {got}: it is damaged, verify it with `cidp log repair`"
     )]
     Gap {
         /// The locomotive.

@@ -129,6 +129,15 @@ pub enum OpenError {
         /// Where the log ends.
         log: Sequence,
     },
+    /// Nothing says any more where it ended.
+    #[error(
+        "{path}, which says up to where the log was acknowledged, is missing or damaged, so that a loss would not be noticed. Restore \
+         the directory from a backup, or go on with what is there with `cidp log repair --accept-loss`"
+    )]
+    HeadLost {
+        /// The file.
+        path: String,
+    },
     /// It holds other records than those that were acknowledged.
     #[error(
         "shard {shard} holds another record at {head} than the one that was acknowledged. Restore the directory from a backup, or go \

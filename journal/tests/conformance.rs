@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use journal::conformance::{self as suite, TestClock};
 use journal::embedded::Options;
-use journal::error::OpenError;
+use journal::error::{OpenError, ReadError};
 use journal::{EmbeddedJournal, Journal, MemoryJournal};
 
 macro_rules! both_adapters {
@@ -150,6 +150,81 @@ async fn a_log_behind_its_head_is_refused() {
     journal.close().await;
     drop(journal);
     open(&directory).expect("HEAD agrees again").close().await;
+}
+
+/// Without HEAD a loss would go unnoticed: that is a refusal of its own, and never a quiet start.
+#[tokio::test]
+async fn a_log_without_its_head_is_refused() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let directory = root.path().join("log");
+    let journal = open(&directory).expect("opened");
+    write(&journal, 5).await;
+    journal.close().await;
+    drop(journal);
+    let head = directory.join("HEAD");
+    let length = std::fs::metadata(&head).expect("there").len() as usize;
+    std::fs::write(&head, vec![0; length]).expect("zeroed");
+    let refused = open(&directory).err().expect("zeroed");
+    assert!(matches!(refused, OpenError::HeadLost { .. }), "{refused}");
+    std::fs::remove_file(&head).expect("removed");
+    let refused = open(&directory).err().expect("removed");
+    assert!(matches!(refused, OpenError::HeadLost { .. }), "{refused}");
+    assert!(refused.to_string().contains("--accept-loss"), "{refused}");
+    let accepting = Options { accept_loss: true, ..Options::new(&directory, 4) };
+    EmbeddedJournal::open(accepting).expect("accepted").close().await;
+    open(&directory).expect("HEAD is there again").close().await;
+}
+
+/// One bit of a stored record is changed: whoever reads it or verifies the chain is told where.
+#[tokio::test]
+async fn a_changed_bit_is_found_with_its_position() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let directory = root.path().join("log");
+    let journal = open(&directory).expect("opened");
+    write(&journal, 5).await;
+    assert_eq!(journal.verify(0, 1).await.expect("whole").sequence, 6);
+    journal.close().await;
+    drop(journal);
+    for (changed, position) in [(0, 1), (2, 3), (4, 5)] {
+        let copy = root.path().join(format!("changed-{changed}"));
+        copy_tree(&directory, &copy);
+        {
+            let database = fjall::Database::builder(copy.join("db")).open().expect("the engine opens it");
+            let blocks = database.keyspace("blocks", fjall::KeyspaceCreateOptions::default).expect("blocks");
+            let (key, value) = blocks.iter().nth(changed).expect("a block").into_inner().expect("read");
+            let mut bytes = value.to_vec();
+            let last_of_payload = bytes.len() - 40;
+            bytes[last_of_payload] ^= 1;
+            blocks.insert(key, bytes).expect("written");
+            database.persist(fjall::PersistMode::SyncAll).expect("synced");
+        }
+        let journal = open(&copy).expect("the last block is whole");
+        let found =
+            |error: &ReadError| matches!(error, ReadError::Damaged { shard: 0, sequence, .. } if *sequence == position);
+        let read = journal.read(0, 1, 100, usize::MAX).await.expect_err("a changed record");
+        assert!(found(&read), "{read}");
+        let verified = journal.verify(0, 1).await.expect_err("a changed record");
+        assert!(found(&verified), "{verified}");
+        journal.close().await;
+    }
+}
+
+/// Another log of the same length under this one's HEAD is not this log.
+#[tokio::test]
+async fn another_log_of_the_same_length_is_refused() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let (directory, other) = (root.path().join("log"), root.path().join("other"));
+    for place in [&directory, &other] {
+        let journal = open(place).expect("opened");
+        let claim = journal.claim(0, "test:1").await.expect("claimed");
+        let batch = vec![suite::record("A", 1, 0, &place.display().to_string())];
+        journal.append(&claim, claim.opened_at, batch).await.expect("appended");
+        journal.close().await;
+    }
+    std::fs::remove_dir_all(directory.join("db")).expect("removed");
+    copy_tree(&other.join("db"), &directory.join("db"));
+    let refused = open(&directory).err().expect("another log");
+    assert!(matches!(refused, OpenError::Diverged { shard: 0, head: 2 }), "{refused}");
 }
 
 /// The engine's journal cut at many places: never a panic, never a log that ends before HEAD without saying so, never half an append.

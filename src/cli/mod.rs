@@ -1,6 +1,7 @@
 //! The command line: reads it, calls what does the work, turns the outcome into an exit code. 0 done, 1 failed, 2 wrong usage.
 
 mod bootstrap;
+mod log;
 mod operate;
 mod produce;
 mod replay;
@@ -62,6 +63,9 @@ enum Command {
     /// The configuration.
     #[command(subcommand, after_help = "Example: cidp config show")]
     Config(ConfigCommand),
+    /// The log on disk.
+    #[command(subcommand, after_help = "Example: cidp log repair")]
+    Log(log::LogCommand),
     /// Whether the server is well; exit code 1 when it is not.
     #[command(after_help = "Example: cidp health && echo well")]
     Health(Server),
@@ -140,6 +144,7 @@ fn run(cli: Cli) -> Result<()> {
             operate::show(&config, cli.json);
             Ok(())
         }
+        Command::Log(log::LogCommand::Repair(arguments)) => log::repair(&arguments, &config, cli.json),
         Command::Health(server) => operate::health(&server.client(&config), cli.json),
     }
 }

@@ -48,11 +48,31 @@ fn a_wrong_configuration_names_the_key_and_does_nothing() {
 }
 
 #[test]
+fn a_log_that_lost_its_head_goes_on_only_when_told_to() {
+    let home = Home::new();
+    home.run(&["log", "repair"]).failed(1, &["there is no log here"]);
+    let server = home.serve();
+    server.client().post("/readings", &Value::from(vec![sound("CC-2201", now())])).expect(202);
+    server.stop("INT");
+    assert!(home.run(&["log", "repair"]).succeeded().contains("the chain is whole"));
+    std::fs::write(home.path().join("log/HEAD"), "").expect("emptied");
+    home.run(&["serve"]).failed(1, &["HEAD", "cidp log repair --accept-loss"]);
+    home.run(&["log", "repair"]).failed(1, &["--accept-loss"]);
+    home.run(&["log", "repair", "--accept-loss"]).succeeded();
+    let server = home.serve();
+    assert_eq!(server.client().get("/twins/CC-2201").expect(200)["id"], "CC-2201");
+    server.stop("INT");
+}
+
+#[test]
 fn a_broken_definition_is_refused_before_anything_is_done() {
     let locomotive =
         std::fs::read_to_string(format!("{REPOSITORY}/data/locomotive.toml")).expect("the repository's own");
     let wrong = [
-        (locomotive.replace("resolution = 0.1", "resolution = 0"), &["\"flow\"", "resolution", "above 0"][..]),
+        (
+            locomotive.replace("resolution = 0.1", "resolution = 0"),
+            &["\"flow\"", "resolution", "expected 0.000001"][..],
+        ),
         (locomotive.replace("id = 2", "id = 1"), &["1"]),
         (locomotive.replace("range = [0.0, 300.0]", "range = [300.0, 0.0]"), &["\"flow\"", "range"]),
         (locomotive.replace("[[sensors]]", "[[sensor]]"), &["sensor"]),

@@ -88,6 +88,9 @@ fn run(database: &Database, mut head: HeadFile, mut queue: mpsc::Receiver<Reques
             drop(request.done.send(outcome.clone()));
         }
     }
+    if let Err(error) = head.sync() {
+        tracing::warn!(%error, "HEAD could not be synced at the end; the log itself is durable");
+    }
 }
 
 fn write(database: &Database, head: &mut HeadFile, waiting: &mut [Request]) -> Result<(), String> {

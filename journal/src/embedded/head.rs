@@ -3,6 +3,10 @@
 //!
 //! Two slots of equal size are written in turn, so that a torn write leaves the other one whole. A slot: generation (8), per shard
 //! sequence (8) and hash (32), BLAKE3 of all that (32); integers big-endian.
+//!
+//! The file is written and synced when the log is created, so that a log with records always has a whole slot; where none is, the log is
+//! refused. Later it is synced now and then and at the end, not with every append, of which the engine's own sync is the moment of truth:
+//! after the death of the process HEAD is exact, after a loss of power it may lag behind the log by [`SYNCED_EVERY`] commits.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,6 +19,9 @@ use crate::port::Sequence;
 /// The last durable position and hash of a shard.
 pub(super) type Mark = (Sequence, ChainHash);
 
+/// Commits between two syncs of the file.
+const SYNCED_EVERY: u64 = 1_024;
+
 #[derive(Debug)]
 pub(super) struct HeadFile {
     file: File,
@@ -23,7 +30,7 @@ pub(super) struct HeadFile {
 }
 
 impl HeadFile {
-    /// Opens the file and reads the newer of its whole slots; a file without one begins at nothing.
+    /// Opens the file and reads the newer of its whole slots.
     pub(super) fn open(path: &Path, shards: usize) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let size = slot_size(shards);
@@ -38,6 +45,23 @@ impl HeadFile {
             }
         }
         Ok(Self { file, generation: newest.0, marks: newest.1 })
+    }
+
+    /// Whether it holds a whole slot; a file just made does not.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.generation > 0
+    }
+
+    /// Writes the first slot and makes it durable, its place in the directory included.
+    pub(super) fn begin(&mut self, directory: &Path) -> io::Result<()> {
+        self.advance(std::iter::empty())?;
+        self.sync()?;
+        File::open(directory)?.sync_all()
+    }
+
+    /// Makes what is marked durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
     }
 
     /// What is marked.
@@ -60,7 +84,8 @@ impl HeadFile {
         let check = blake3::hash(&bytes);
         bytes.extend_from_slice(check.as_bytes());
         let slot = self.generation % 2;
-        self.file.write_all_at(&bytes, slot * bytes.len() as u64)
+        self.file.write_all_at(&bytes, slot * bytes.len() as u64)?;
+        if self.generation.is_multiple_of(SYNCED_EVERY) { self.sync() } else { Ok(()) }
     }
 }
 

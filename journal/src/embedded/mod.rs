@@ -82,16 +82,22 @@ impl EmbeddedJournal {
         let head_path = directory.path.join("HEAD");
         let fault = |source| OpenError::Directory { path: head_path.display().to_string(), source };
         let mut head = HeadFile::open(&head_path, usize::from(shards)).map_err(fault)?;
+        let ends = (0..shards).map(|shard| store.tail(shard)).collect::<Result<Vec<_>, _>>()?;
+        if !head.is_whole() {
+            if ends.iter().any(|(end, _)| end.sequence > 0) && !options.accept_loss {
+                return Err(OpenError::HeadLost { path: head_path.display().to_string() });
+            }
+            head.begin(&directory.path).map_err(fault)?;
+        }
         let mut tails = Vec::new();
-        for shard in 0..shards {
-            let (end, epoch) = store.tail(shard)?;
+        for (shard, (end, epoch)) in (0..shards).zip(ends) {
             let (marked, hash) = head.marks()[usize::from(shard)];
             check_against_head(&store, shard, &end, (marked, hash), options.accept_loss)?;
             tails.push(Tail::new(end, epoch));
         }
         if options.accept_loss {
             let marks = tails.iter().map(|tail| (tail.head.sequence, tail.head.hash)).enumerate();
-            head.advance(marks.collect::<Vec<_>>().into_iter()).map_err(fault)?;
+            head.advance(marks.collect::<Vec<_>>().into_iter()).and_then(|()| head.sync()).map_err(fault)?;
         }
         let committer = Committer::start(database, head)
             .map_err(|source| OpenError::Directory { path: "the journal's thread".to_owned(), source })?;
