@@ -177,11 +177,13 @@ impl Past {
         shard: u16,
         at_most: u64,
     ) -> Result<(Replayed, Arc<Definitions>), PastError> {
-        if let Some((position, manifest, entry)) = self.journal.snapshot_entry(shard, at_most, id.as_str()).await? {
+        let mut at_most = at_most;
+        while let Some((position, manifest, entry)) = self.journal.snapshot_entry(shard, at_most, id.as_str()).await? {
             match snapshots::restore_one(&entry, &manifest) {
                 Ok((twin, texts)) => return Ok((twin, self.learn(&texts)?)),
                 Err(reason) => {
-                    tracing::warn!(shard, position, %reason, "a snapshot's entry is ignored; the log is read instead");
+                    tracing::warn!(shard, position, %reason, "a snapshot's entry is ignored; the one before it or the log is read");
+                    at_most = position.saturating_sub(1);
                 }
             }
         }

@@ -157,12 +157,17 @@ impl ShardReplay {
         current: &Arc<Blueprint>,
     ) -> Result<Self, ReplayError> {
         let mut replay = Self::empty(Arc::clone(current));
-        if let Some(snapshot) = journal.snapshot(shard, to).await? {
+        let mut at_most = to;
+        while let Some(snapshot) = journal.snapshot(shard, at_most).await? {
             let position = snapshot.sequence;
             match snapshots::restore(&snapshot, Self::empty(Arc::clone(current))) {
-                Ok(restored) => replay = restored,
+                Ok(restored) => {
+                    replay = restored;
+                    break;
+                }
                 Err(reason) => {
-                    tracing::warn!(shard, position, %reason, "a snapshot is ignored; the whole log is read instead");
+                    tracing::warn!(shard, position, %reason, "a snapshot is ignored; the one before it or the log is read");
+                    at_most = position.saturating_sub(1);
                 }
             }
         }

@@ -18,6 +18,7 @@ pub struct Log {
     inner: Arc<dyn Journal>,
     gate: Semaphore,
     begun: AtomicUsize,
+    read_from: AtomicUsize,
     fail_before: AtomicUsize,
     fail_after: AtomicUsize,
     hides_snapshots: bool,
@@ -27,7 +28,8 @@ impl Log {
     /// A log whose gate is open.
     pub fn over(inner: Arc<dyn Journal>) -> Self {
         let (begun, fail_before, fail_after) = Default::default();
-        Self { inner, gate: Semaphore::new(MANY), begun, fail_before, fail_after, hides_snapshots: false }
+        let read_from = AtomicUsize::new(usize::MAX);
+        Self { inner, gate: Semaphore::new(MANY), begun, read_from, fail_before, fail_after, hides_snapshots: false }
     }
 
     /// The same records as if no snapshot had ever been kept.
@@ -53,6 +55,11 @@ impl Log {
     /// Appends that have come to the gate so far.
     pub fn begun(&self) -> usize {
         self.begun.load(Ordering::SeqCst)
+    }
+
+    /// The first position of a shard that was read since this was asked last.
+    pub fn read_from(&self) -> usize {
+        self.read_from.swap(usize::MAX, Ordering::SeqCst)
     }
 
     /// The next append fails without a trace.
@@ -114,6 +121,7 @@ impl Journal for Log {
         max_records: usize,
         max_bytes: usize,
     ) -> Result<Vec<Record>, ReadError> {
+        self.read_from.fetch_min(from as usize, Ordering::SeqCst);
         self.inner.read(shard, from, max_records, max_bytes).await
     }
 

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use actors::{At, Fleet, IngestOutcome};
+use bytes::Bytes;
+use journal::Journal;
+use journal::port::Snapshot;
 use twin::command::Command;
 use twin::event::{Cause, Work};
 use twin::ids::LocomotiveId;
@@ -150,4 +153,31 @@ async fn a_twin_that_slept_since_the_restart_is_what_it_was() {
     assert_eq!(fleet.ingest(batch(calm(&a, 0..4))).await, Ok(IngestOutcome { duplicates: 3, ..accepted(1) }));
     stage.log_tells_the_same(&fleet).await;
     fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_used_leaves_the_one_before() {
+    let stage = Stage::new(1);
+    let a = id("CC-2201");
+    let fleet = stage.open().await;
+    fleet.ingest(batch(calm(&a, 0..10))).await.expect("recorded");
+    fleet.stop().await;
+    let kept = stage.log.snapshot(0, u64::MAX).await.expect("readable").expect("kept");
+    let fleet = stage.open().await;
+    fleet.ingest(batch(calm(&a, 10..20))).await.expect("recorded");
+    let before = stage.hashes(&fleet).await;
+    let head = stage.log.head(0).await.expect("readable");
+    let spoilt = Snapshot { sequence: head.sequence, manifest: Bytes::from_static(b"spoilt"), ..kept.clone() };
+    stage.log.put_snapshot(spoilt).await.expect("taken");
+    drop(fleet);
+
+    stage.log.read_from();
+    let fleet = stage.open().await;
+    assert_eq!(
+        stage.log.read_from() as u64,
+        kept.sequence + 1,
+        "the tail after the good snapshot is read, and no more"
+    );
+    assert_eq!(stage.hashes(&fleet).await, before);
+    stage.log_tells_the_same(&fleet).await;
 }
