@@ -116,8 +116,10 @@ impl Fleet {
             return Err(CommandError::Stopping);
         }
         let door = self.door(id.as_str());
+        let limit = self.0.ground.options.max_waiting_readings;
+        let waiting = Waiting::take(door, 1, limit).map_err(|waiting| CommandError::Overloaded { waiting, limit })?;
         let (reply, answer) = oneshot::channel();
-        let request = CommandRequest { id: id.clone(), command, cause, reply };
+        let request = CommandRequest { id: id.clone(), command, cause, reply, waiting };
         let unavailable = || match self.unavailable(door) {
             IngestError::Stopping => CommandError::Stopping,
             IngestError::Overloaded { .. } | IngestError::Unavailable { .. } => {

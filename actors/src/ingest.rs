@@ -79,6 +79,16 @@ pub enum CommandError {
     /// The twin refuses it.
     #[error(transparent)]
     Refused(#[from] CommandRefusal),
+    /// Too much waits already.
+    #[error(
+        "{waiting} readings and commands wait to become durable, at most {limit} may: give the command again later"
+    )]
+    Overloaded {
+        /// How many wait.
+        waiting: usize,
+        /// How many may.
+        limit: usize,
+    },
     /// The shard cannot record now.
     #[error("shard {shard} cannot record now ({reason}): give the command again, with the same Idempotency-Key")]
     Unavailable {

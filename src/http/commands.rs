@@ -199,6 +199,7 @@ fn digest(parts: &[&[u8]]) -> u64 {
 pub fn command_problem(error: &CommandError) -> Problem {
     match error {
         CommandError::Refused(refusal) => Problem::from(refusal),
+        CommandError::Overloaded { .. } => Problem::too_many(error.to_string(), 1),
         CommandError::Unavailable { .. } | CommandError::Stopping => Problem::unavailable(error.to_string()),
     }
 }

@@ -35,7 +35,7 @@ pub async fn settle(
     let in_vain = match outcome {
         _ if id.is_empty() => false,
         Ok(version) => !is_recorded(fleet, locomotive, id, *version).await,
-        Err(CommandError::Refused(_)) => true,
+        Err(CommandError::Refused(_) | CommandError::Overloaded { .. }) => true,
         // Whether it was recorded is not known: a text too many does less harm than one that is lost.
         Err(_) => false,
     };

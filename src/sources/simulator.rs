@@ -144,7 +144,7 @@ impl Simulation {
                 // A locomotive that has not yet sent a reading, or that somebody retired, has no depot.
                 Ok(_) | Err(CommandError::Refused(_)) => return Some(()),
                 Err(CommandError::Stopping) => return None,
-                Err(error @ CommandError::Unavailable { .. }) => {
+                Err(error @ (CommandError::Unavailable { .. } | CommandError::Overloaded { .. })) => {
                     tracing::warn!(%error, "simulated work waits");
                     self.pause().await?;
                 }

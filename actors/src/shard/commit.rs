@@ -15,7 +15,7 @@ use twin::ids::LocomotiveId;
 use twin::state::TwinState;
 
 use super::intake::Asked;
-use super::messages::{Door, ShardMessage};
+use super::messages::{Door, ShardMessage, Waiting};
 use super::{Fault, Ground, InFlight, Shard};
 use crate::ingest::{CommandError, IngestError};
 use crate::live::Moved;
@@ -24,7 +24,7 @@ use crate::view::{Fact, Published, TwinView};
 /// Who waits for an append, with what there is to tell.
 pub(super) enum Reply {
     Ingest(Asked),
-    Command { version: u64, reply: oneshot::Sender<Result<u64, CommandError>> },
+    Command { version: u64, reply: oneshot::Sender<Result<u64, CommandError>>, waiting: Waiting },
 }
 
 /// Everything that one append makes true.
@@ -199,7 +199,8 @@ impl Door {
                 drop(waiting);
                 let _ = reply.send(Ok(outcome));
             }
-            Reply::Command { version, reply } => {
+            Reply::Command { version, reply, waiting } => {
+                drop(waiting);
                 let _ = reply.send(Ok(version));
             }
         }

@@ -50,6 +50,8 @@ pub(crate) struct CommandRequest {
     pub(crate) command: Command,
     pub(crate) cause: Cause,
     pub(crate) reply: oneshot::Sender<Result<u64, CommandError>>,
+    /// Its place among what waits.
+    pub(crate) waiting: Waiting,
 }
 
 /// What the node shares with a shard's actor, and what outlives its restarts.

@@ -138,7 +138,7 @@ impl Shard {
 
     /// Carries out a command: one twin, one append.
     async fn carry_out(&mut self, request: CommandRequest) -> Result<(), Fault> {
-        let CommandRequest { id, command, cause, reply } = request;
+        let CommandRequest { id, command, cause, reply, waiting } = request;
         if !self.index.contains_key(&id) && command != Command::Commission {
             // The caller may have gone away; that is no fault. The same holds for every answer below.
             let _ = reply.send(Err(CommandError::Refused(CommandRefusal::Unknown)));
@@ -160,7 +160,7 @@ impl Shard {
             Answer::Done(moved) => {
                 self.note(resident, &moved);
                 let mut commit = Commit::default();
-                commit.replies.push(Reply::Command { version: moved.version, reply });
+                commit.replies.push(Reply::Command { version: moved.version, reply, waiting });
                 commit.add(&id, *moved);
                 self.commit(commit).await
             }

@@ -1,7 +1,9 @@
 //! More than may wait is refused at once, whole and without a trace; when the log has caught up, readings are taken again.
 
 use crate::stage::{Stage, accepted, batch, calm, eventually, id, ids_in, quiet, sends, undisturbed};
-use actors::{Fleet, IngestError, IngestOutcome};
+use actors::{CommandError, Fleet, IngestError, IngestOutcome};
+use twin::command::Command;
+use twin::event::Cause;
 use twin::wire::Addressed;
 
 /// The answer to a batch for which there is no room; it comes at once, not when the log has caught up.
@@ -44,6 +46,29 @@ async fn beyond_the_bound_readings_are_refused_until_the_log_has_caught_up() {
     assert!(stage.letters.all().is_empty(), "what is turned away is the sender's to keep");
     assert_eq!(stage.hashes(&fleet).await, undisturbed([calm(&a, 0..20), calm(&b, 0..10)].concat()).await);
     stage.log_tells_the_same(&fleet).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_takes_a_place_like_a_reading() {
+    let mut stage = Stage::new(1);
+    stage.options.max_waiting_readings = 2;
+    let fleet = stage.open().await;
+    let commission = |name: &str| {
+        let (fleet, id) = (fleet.clone(), id(name));
+        tokio::spawn(async move { fleet.command(&id, Command::Commission, Cause::of("test")).await })
+    };
+    stage.log.shut();
+    let taken = [commission("CC-2201"), commission("CC-2202")];
+    eventually("both wait", || waiting(&fleet) == [2]).await;
+    let third = commission("CC-2203").await.expect("no panic");
+    assert_eq!(third, Err(CommandError::Overloaded { waiting: 2, limit: 2 }));
+    stage.log.open();
+    for call in taken {
+        assert_eq!(call.await.expect("no panic"), Ok(1));
+    }
+    assert_eq!(waiting(&fleet), [0]);
+    assert_eq!(commission("CC-2203").await.expect("no panic"), Ok(1));
     fleet.stop().await;
 }
 
