@@ -110,3 +110,26 @@ fn write(database: &Database, head: &mut HeadFile, waiting: &mut [Request]) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fjall::KeyspaceCreateOptions;
+
+    /// After one failed write nothing more is taken, whether it could be written or not; what failed is never tried again.
+    #[tokio::test]
+    async fn a_failed_write_poisons_the_log() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let database = Database::builder(directory.path()).open().expect("opened");
+        let keyspace = database.keyspace("some", KeyspaceCreateOptions::default).expect("made");
+        let committer = Committer::start(database, HeadFile::on_a_full_disk(1)).expect("started");
+        let put = |key: &str| vec![Change::Put(keyspace.clone(), key.into(), b"value".to_vec())];
+        commit(&committer.handle(), put("before"), None).await.expect("HEAD is not touched");
+        let failed = commit(&committer.handle(), put("failing"), Some((0, (1, [1; 32])))).await;
+        assert!(matches!(&failed, Err(AppendError::Poisoned(reason)) if reason.contains("HEAD")), "{failed:?}");
+        let later = commit(&committer.handle(), put("later"), None).await;
+        assert_eq!(later, failed, "it stays poisoned, and says why");
+        assert!(keyspace.get("before").expect("read").is_some() && keyspace.get("later").expect("read").is_none());
+        committer.join();
+    }
+}

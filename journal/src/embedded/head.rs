@@ -89,6 +89,15 @@ impl HeadFile {
     }
 }
 
+#[cfg(test)]
+impl HeadFile {
+    /// A file on a disk that is full: every write of it fails.
+    pub(super) fn on_a_full_disk(shards: usize) -> Self {
+        let file = OpenOptions::new().read(true).write(true).open("/dev/full").expect("Linux has it");
+        Self { file, generation: 0, marks: vec![(0, GENESIS); shards] }
+    }
+}
+
 fn slot_size(shards: usize) -> usize {
     8 + shards * 40 + 32
 }
