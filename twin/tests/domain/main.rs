@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test binary has no public items")]
 
 mod golden;
+mod life;
 mod promises;
 mod stories;
 mod support;
