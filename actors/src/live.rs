@@ -117,7 +117,7 @@ impl LiveTwin {
                 Err(refusal) => Answer::Refused(refusal),
             },
             Call::Tick(now) => {
-                let events = decide_tick(&mut self.state, &self.id, now, &workshop.blueprint);
+                let events = decide_tick(&mut self.state, &self.id, now, &workshop.blueprint, &*workshop.scorer);
                 self.tell(events, &Cause::of("clock"), workshop)
             }
             Call::Freeze => Answer::Frozen { version: self.version, state: codec::encode_state(&self.state) },

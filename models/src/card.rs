@@ -1,7 +1,7 @@
 //! The model card: what a forest was made from, how good it is and how it is to be used. It stands as JSON beside the ONNX file.
 
 use serde::{Deserialize, Serialize};
-use twin::FOLD_VERSION;
+use twin::features::ROWS_VERSION;
 use twin::fold::Blueprint;
 use twin::level::Thresholds;
 
@@ -50,7 +50,7 @@ pub struct SchemaCard {
     pub definition: String,
     /// Hash of its text.
     pub definition_hash: String,
-    /// Version of the fold that made the rows.
+    /// Version of the fold that made the rows ([`ROWS_VERSION`]).
     pub fold_version: u32,
     /// Hash of all that gives the rows their meaning: columns, windows, nominal values, interval.
     pub hash: String,
@@ -63,7 +63,7 @@ impl SchemaCard {
     pub fn of(blueprint: &Blueprint) -> Self {
         let definition = &blueprint.definition;
         let mut meaning = blake3::Hasher::new();
-        meaning.update(&FOLD_VERSION.to_le_bytes());
+        meaning.update(&ROWS_VERSION.to_le_bytes());
         meaning.update(&definition.interval.to_le_bytes());
         for sensor in &definition.sensors {
             meaning.update(&sensor.id.to_le_bytes());
@@ -78,7 +78,7 @@ impl SchemaCard {
         Self {
             definition: definition.name.clone(),
             definition_hash: definition.id.to_string(),
-            fold_version: FOLD_VERSION,
+            fold_version: ROWS_VERSION,
             hash: meaning.finalize().to_hex()[..32].to_owned(),
             features: blueprint.schema.features.iter().map(|feature| feature.name.clone()).collect(),
         }

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::alert::{self, Turn};
+use crate::doubt::{Doubt, DoubtKind};
 use crate::event::{Cause, Event, RecordedReading, RiskChanged, TelemetryRecorded};
+use crate::explanation;
 use crate::features::FeatureId;
 use crate::fold::{self, Blueprint, Blueprints};
 use crate::identity::{KnownIdentities, REMEMBERED, Recognition};
@@ -66,7 +68,7 @@ pub struct Decision {
 pub struct Scratch {
     rows: Vec<f32>,
     scores: Vec<Score>,
-    doubts: Vec<bool>,
+    doubts: Vec<Option<Doubt>>,
 }
 
 /// Event times of the batch's readings that only the log can recognise, as one range; `None` where memory suffices.
@@ -125,7 +127,7 @@ pub fn decide_readings(
         if let Some(score) = recorded.score {
             let stride = situation.blueprint.schema.stride();
             let row = &scratch.rows[row_index * stride..(row_index + 1) * stride];
-            let doubt = scratch.doubts[row_index];
+            let doubt = scratch.doubts[row_index].or_else(|| strange(row, recorded.reading.recorded_at, situation));
             row_index += 1;
             consider(state, id, (recorded.reading.recorded_at, score, doubt, row), situation, &mut consequences);
         }
@@ -161,7 +163,7 @@ fn record(
                 }
                 if !late {
                     state.windows.write_row(reading.recorded_at, definition, schema, &mut scratch.rows);
-                    scratch.doubts.push(state.in_doubt(definition));
+                    scratch.doubts.push(state.doubts(definition).next());
                 }
                 let score = (!late).then_some(Score { risk: 0.0, spread: 0.0 });
                 recorded.push(RecordedReading { reading: *reading, score });
@@ -244,27 +246,36 @@ fn greet(state: &mut TwinState, reading: &Reading, cause: &Cause, events: &mut V
     }
 }
 
+/// The doubt of the model: a row unlike everything that it learnt from.
+fn strange(row: &[f32], at: Millis, situation: &Situation<'_>) -> Option<Doubt> {
+    let (one, other) = situation.scorer.strange(row)?;
+    let id = |index: usize| situation.blueprint.definition.sensors[index].id;
+    let with = (one != other).then(|| id(other));
+    Some(Doubt { with, ..Doubt::about(DoubtKind::OutsideTraining, id(one), at) })
+}
+
 /// What one scored reading means for level and alert.
 fn consider(
     state: &mut TwinState,
     id: &LocomotiveId,
-    (at, score, doubt, row): (Millis, Score, bool, &[f32]),
+    (at, score, doubt, row): (Millis, Score, Option<Doubt>, &[f32]),
     situation: &Situation<'_>,
     events: &mut Vec<Event>,
 ) {
     let thresholds = situation.scorer.thresholds();
     let rules = &situation.blueprint.definition.levels;
-    let assessed = state.dwell.next(state.assessed, score.risk, at, &thresholds, rules);
-    let to = if doubt { Level::Unknown } else { assessed };
+    let to = match (doubt, state.level, state.assessed) {
+        (Some(_), ..) => Level::Unknown,
+        // What stood before the doubt stands again, until readings prove otherwise for the dwell.
+        (None, Level::Unknown, Level::Nominal | Level::Watch | Level::Danger) => state.assessed,
+        (None, ..) => state.dwell.next(state.assessed, (score.risk, at), state.believed_since, &thresholds, rules),
+    };
     if to == state.level {
         return;
     }
     let schema = &situation.blueprint.schema;
-    let contributions: Vec<(FeatureId, f64)> = if to == Level::Unknown {
-        Vec::new()
-    } else {
-        schema.features.iter().map(|feature| feature.id).zip(situation.scorer.explain(&row[..schema.width()])).collect()
-    };
+    let features = schema.features.iter().map(|feature| feature.id);
+    let contributions: Vec<(FeatureId, f64)> = features.zip(situation.scorer.explain(&row[..schema.width()])).collect();
     let changed = RiskChanged {
         from: state.level,
         to,
@@ -273,8 +284,9 @@ fn consider(
         spread: score.spread,
         model: situation.scorer.model(),
         base_rate: situation.scorer.base_rate(),
-        reason: reason_of(&contributions),
+        reason: doubt.map_or_else(|| reason_of(&contributions), |doubt| doubt.sensor),
         contributions,
+        doubt,
     };
     change_level(state, id, changed, situation.cause, events);
 }
@@ -314,7 +326,13 @@ fn change_level(
 }
 
 /// What the passing of time means: silence, measured on arrival. `now` is an input; the tick itself is not recorded.
-pub fn decide_tick(state: &mut TwinState, id: &LocomotiveId, now: Millis, blueprint: &Blueprint) -> Vec<Event> {
+pub fn decide_tick(
+    state: &mut TwinState,
+    id: &LocomotiveId,
+    now: Millis,
+    blueprint: &Blueprint,
+    scorer: &dyn Scorer,
+) -> Vec<Event> {
     let mut events = Vec::new();
     let Some(last_received_at) = state.last_received_at else {
         return events;
@@ -326,6 +344,8 @@ pub fn decide_tick(state: &mut TwinState, id: &LocomotiveId, now: Millis, bluepr
     let cause = Cause::of("clock");
     emit(state, Event::SignalLost { at: now, last_received_at }, &cause, &mut events);
     if let Some(assessment) = state.assessment.filter(|_| state.level != Level::Unknown) {
+        // The risk is the last one known; another model than the one that gave it has nothing to say of it.
+        let explained = explanation::of_newest(state, scorer, blueprint);
         let changed = RiskChanged {
             from: state.level,
             to: Level::Unknown,
@@ -333,9 +353,10 @@ pub fn decide_tick(state: &mut TwinState, id: &LocomotiveId, now: Millis, bluepr
             risk: assessment.score.risk,
             spread: assessment.score.spread,
             model: assessment.model,
-            base_rate: 0.0,
-            contributions: Vec::new(),
+            base_rate: explained.as_ref().map_or(0.0, |_| scorer.base_rate()),
+            contributions: explained.unwrap_or_default(),
             reason: None,
+            doubt: Some(Doubt::signal_lost(last_received_at)),
         };
         change_level(state, id, changed, &cause, &mut events);
     }

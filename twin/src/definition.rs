@@ -52,6 +52,8 @@ pub struct Sensor {
     pub key: String,
     /// Name for people.
     pub label: Label,
+    /// The name as it stands in a sentence, in French with its article: `la vibration`.
+    pub phrase: Option<Label>,
     /// Other keys that mean the same.
     pub aliases: Vec<String>,
     /// Unit of its values.
@@ -168,6 +170,7 @@ struct SensorText {
     id: u32,
     key: String,
     label: Label,
+    phrase: Option<Label>,
     #[serde(default)]
     aliases: Vec<String>,
     unit: String,
@@ -282,6 +285,7 @@ impl Sensor {
             steps: libm::round(1.0 / raw.resolution).max(1.0),
             key: raw.key,
             label: raw.label,
+            phrase: raw.phrase,
             aliases: raw.aliases,
             unit: raw.unit,
             component: raw.component,

@@ -1,5 +1,6 @@
 //! What happened to a locomotive, in the past tense, and what its shard records beside it. How an event is written is `codec`'s affair.
 
+use crate::doubt::Doubt;
 use crate::features::FeatureId;
 use crate::ids::{DefinitionId, ModelId};
 use crate::instant::Millis;
@@ -72,10 +73,12 @@ pub struct RiskChanged {
     pub model: ModelId,
     /// Where the explanation starts: the model's base rate.
     pub base_rate: f64,
-    /// Contribution of every feature; empty where no score led to the change.
+    /// Contribution of every feature to the risk; empty only where the model that gave it is no longer there.
     pub contributions: Vec<(FeatureId, f64)>,
-    /// Stable id of the sensor that weighs most towards danger.
+    /// Stable id of the sensor that weighs most towards danger; of the one that is doubted where the level is unknown.
     pub reason: Option<u32>,
+    /// Why nothing can be said, where the level is unknown.
+    pub doubt: Option<Doubt>,
 }
 
 /// What maintenance was done.

@@ -9,6 +9,9 @@ use crate::definition::Definition;
 use crate::instant::{HOUR, Millis};
 use crate::reading::Reading;
 
+/// Version of the rows: what a model was trained on and what it is asked must be of one.
+pub const ROWS_VERSION: u32 = 1;
+
 /// Features made of each sensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FeatureKind {
@@ -214,6 +217,20 @@ impl Windows {
             let long = Step { decay: kept.1, gain: 1.0 - regular.1 };
             window.take(value, reading.recorded_at, short, long);
         }
+    }
+
+    /// The same windows after a long run at one value each: value and both means stand at it, nothing fluctuates, nothing is missing. A sensor
+    /// without a value, or that never spoke, stays as it is.
+    #[must_use]
+    pub fn steady(&self, values: &[Option<f32>]) -> Self {
+        let mut steady = self.clone();
+        for (window, value) in steady.sensors.iter_mut().zip(values) {
+            if let (Some(value), Some(_)) = (*value, window.last_at) {
+                let mean = f64::from(value);
+                *window = SensorWindow { value, missing: false, short: (mean, 0.0, 1.0), long: (mean, 1.0), ..*window };
+            }
+        }
+        steady
     }
 
     /// A serviced machine has a new baseline: the windows start anew.

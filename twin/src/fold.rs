@@ -127,6 +127,7 @@ pub(crate) fn fold_fact(state: &mut TwinState, event: &Event, cause: &Cause) {
             // One that comes back into service is assessed anew, so that a danger which is still there raises its alert again.
             (state.level, state.assessed, state.dwell) = (Level::Unknown, Level::Unknown, Dwell::default());
             (state.level_since, state.reason) = (None, None);
+            (state.doubt, state.believed_since) = (None, None);
         }
         Event::RiskChanged(changed) => fold_risk(state, changed),
         Event::AlertRaised { alert, at, severity, reason } => {
@@ -171,6 +172,11 @@ pub(crate) fn fold_fact(state: &mut TwinState, event: &Event, cause: &Cause) {
 }
 
 fn fold_risk(state: &mut TwinState, changed: &RiskChanged) {
+    if changed.from == Level::Unknown && changed.to != Level::Unknown && state.assessed != Level::Unknown {
+        // Kept beside the dwell, which telemetry moves, so that a batch may be folded before the facts that came of it.
+        state.believed_since = Some(changed.at);
+    }
+    state.doubt = changed.doubt;
     state.level = changed.to;
     state.level_since = Some(changed.at);
     state.reason = changed.reason;

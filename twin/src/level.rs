@@ -107,9 +107,17 @@ impl Dwell {
     /// The level that follows `current` at `at`, for a `risk` just observed.
     ///
     /// A twin without a level takes that of its risk at once; otherwise a level is entered after `raise_seconds` above its threshold and
-    /// left after `clear_seconds` below it.
-    pub fn next(&self, current: Level, risk: f32, at: Millis, thresholds: &Thresholds, rules: &LevelRules) -> Level {
-        let held = |since: Option<Millis>, long: Millis| since.is_some_and(|since| at - since >= long);
+    /// left after `clear_seconds` below it, both counted from `believed_since` at the earliest: doubt neither raises nor clears.
+    pub fn next(
+        &self,
+        current: Level,
+        (risk, at): (f32, Millis),
+        believed_since: Option<Millis>,
+        thresholds: &Thresholds,
+        rules: &LevelRules,
+    ) -> Level {
+        let since = |since: Millis| believed_since.map_or(since, |believed| since.max(believed));
+        let held = |held: Option<Millis>, long: Millis| held.is_some_and(|held| at - since(held) >= long);
         let raise = |threshold| held(threshold, rules.raise);
         let clear = |threshold| held(threshold, rules.clear);
         match current {
@@ -136,7 +144,7 @@ mod tests {
         let step = |(second, &risk): (usize, &f32)| {
             let at = second as Millis * 5_000;
             dwell.observe(risk, at, &THRESHOLDS, &definition);
-            level = dwell.next(level, risk, at, &THRESHOLDS, &definition.levels);
+            level = dwell.next(level, (risk, at), None, &THRESHOLDS, &definition.levels);
             level
         };
         risks.iter().enumerate().map(step).collect()

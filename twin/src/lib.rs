@@ -8,7 +8,9 @@ pub mod codec;
 pub mod command;
 pub mod decide;
 pub mod definition;
+pub mod doubt;
 pub mod event;
+pub mod explanation;
 pub mod features;
 pub mod fold;
 pub mod identity;
@@ -24,4 +26,6 @@ pub mod table;
 pub mod wire;
 
 /// Version of the fold: a snapshot made under another one is rebuilt from the log.
-pub const FOLD_VERSION: u32 = 1;
+///
+/// 2: a level that comes back after doubt is the one that stood before, and its dwell begins anew.
+pub const FOLD_VERSION: u32 = 2;

@@ -36,4 +36,16 @@ pub trait Scorer: Send + Sync {
 
     /// Contribution of every feature to one row's risk, in the order of the schema; they sum to the risk minus the base rate.
     fn explain(&self, row: &[f32]) -> Vec<f64>;
+
+    /// The two sensors (dense indices; twice the same for one alone) whose values lie far outside everything that the model learnt from, if
+    /// any do. A model that does not know what it learnt from has no such doubt.
+    fn strange(&self, _row: &[f32]) -> Option<(usize, usize)> {
+        None
+    }
+
+    /// The bounds at which an answer may change while this feature moves, ascending; between two of them it never does. A model that cannot
+    /// tell has none.
+    fn bounds(&self, _feature: usize) -> &[f32] {
+        &[]
+    }
 }

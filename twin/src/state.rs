@@ -2,6 +2,7 @@
 
 use crate::alert::Alert;
 use crate::definition::Definition;
+use crate::doubt::{Doubt, DoubtKind};
 use crate::event::{MaintenanceKind, Work};
 use crate::features::{SensorWindow, Windows};
 use crate::identity::Identities;
@@ -74,6 +75,10 @@ pub struct TwinState {
     pub level_since: Option<Millis>,
     /// Stable id of the sensor that led to it.
     pub reason: Option<u32>,
+    /// Why the level is unknown, as it was when it became so.
+    pub doubt: Option<Doubt>,
+    /// When the last doubt ended (event time): what lasts must be seen to last since then.
+    pub believed_since: Option<Millis>,
     /// The open alert.
     pub alert: Option<Alert>,
     /// The last maintenance.
@@ -110,6 +115,8 @@ impl TwinState {
             assessed: Level::Unknown,
             level_since: None,
             reason: None,
+            doubt: None,
+            believed_since: None,
             alert: None,
             maintenance: None,
             failure: None,
@@ -123,19 +130,31 @@ impl TwinState {
         self.commissioned_at.is_some() && self.retired_at.is_none()
     }
 
-    /// Quality of the sensor at dense index `index`.
+    /// Quality of the sensor at dense index `index`. While the signal is lost nothing is fresh.
     pub fn quality(&self, index: usize, definition: &Definition) -> Quality {
-        quality::of(&self.windows.sensors[index], index, self.newest.unwrap_or(Millis::MIN), definition)
+        match quality::of(&self.windows.sensors[index], index, self.newest.unwrap_or(Millis::MIN), definition) {
+            Quality::Fresh | Quality::Late if self.signal_lost_at.is_some() => Quality::Missing,
+            quality => quality,
+        }
     }
 
-    /// Whether a sensor can no longer be believed, so that no level can be given: it is stuck, or it spoke once and has been silent for ten
-    /// intervals. One that never spoke is no doubt: the model knows such rows.
-    pub fn in_doubt(&self, definition: &Definition) -> bool {
-        (0..definition.sensors.len()).any(|index| match self.quality(index, definition) {
-            Quality::Stuck => true,
-            Quality::Missing => self.windows.sensors[index].last_at.is_some(),
-            Quality::Fresh | Quality::Late | Quality::OutOfRange => false,
-        })
+    /// Why no level can be given, from what the twin knows alone: the signal is lost, or a sensor can no longer be believed, because it is
+    /// stuck, outside its range, or spoke once and has been silent for ten intervals. One that never spoke is no doubt: the model knows
+    /// such rows.
+    pub fn doubts<'a>(&'a self, definition: &'a Definition) -> impl Iterator<Item = Doubt> + 'a {
+        let silence = self.signal_lost_at.and(self.last_received_at).map(Doubt::signal_lost);
+        let sensors = definition.sensors.iter().zip(&self.windows.sensors).enumerate();
+        let of_sensors = sensors.filter_map(|(index, (sensor, window))| {
+            let doubt = |kind, since| Some(Doubt::about(kind, sensor.id, since));
+            let last_at = window.last_at?;
+            match self.quality(index, definition) {
+                Quality::Stuck => doubt(DoubtKind::Stuck, window.unchanged_since),
+                Quality::Missing => doubt(DoubtKind::Missing, last_at),
+                Quality::OutOfRange => doubt(DoubtKind::OutOfRange, last_at),
+                Quality::Fresh | Quality::Late => None,
+            }
+        });
+        silence.into_iter().chain(of_sensors.filter(move |_| silence.is_none()))
     }
 
     /// Moves the state from the definition under which it stands, if any, to another one: windows follow their sensor's stable id, new

@@ -5,6 +5,7 @@ use prost::Message;
 use super::{
     CodecError, cause_message, cause_of, digest, kind, kind_of, level_number, level_of, malformed, message, v1,
 };
+use crate::doubt::{Doubt, DoubtKind};
 use crate::event::{Cause, Event, MaintenanceKind, RiskChanged, Work};
 use crate::features::FeatureId;
 use crate::ids::ModelId;
@@ -51,7 +52,23 @@ fn risk_message(changed: &RiskChanged) -> v1::RiskChanged {
         base_rate: changed.base_rate,
         contributions: changed.contributions.iter().map(weigh).collect(),
         reason: changed.reason.unwrap_or_default(),
+        doubt: changed.doubt.as_ref().map(doubt_message),
     }
+}
+
+pub(super) fn doubt_message(doubt: &Doubt) -> v1::Doubt {
+    let (sensor, with) = (doubt.sensor.unwrap_or_default(), doubt.with.unwrap_or_default());
+    v1::Doubt { kind: doubt.kind.number(), sensor, with, since: doubt.since }
+}
+
+pub(super) fn doubt_of(kind: u16, message: &v1::Doubt) -> Result<Doubt, CodecError> {
+    let known = DoubtKind::of_number(message.kind);
+    Ok(Doubt {
+        kind: known.ok_or_else(|| malformed(kind, format!("expected a kind of doubt 1 to 5, got {}", message.kind)))?,
+        sensor: (message.sensor != 0).then_some(message.sensor),
+        with: (message.with != 0).then_some(message.with),
+        since: message.since,
+    })
 }
 
 pub(super) fn decode(kind: u16, payload: &[u8]) -> Result<(Event, Cause), CodecError> {
@@ -115,6 +132,7 @@ fn decode_risk(payload: &[u8]) -> Result<(Event, Cause), CodecError> {
         base_rate: message.base_rate,
         contributions: message.contributions.iter().map(|c| (FeatureId(c.feature), c.weight)).collect(),
         reason: (message.reason != 0).then_some(message.reason),
+        doubt: message.doubt.map(|doubt| doubt_of(kind, &doubt)).transpose()?,
     };
     Ok((Event::RiskChanged(changed), cause_of(message.cause)))
 }

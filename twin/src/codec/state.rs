@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::facts::{maintenance_number, maintenance_of, work_message, work_of};
+use super::facts::{doubt_message, doubt_of, maintenance_number, maintenance_of, work_message, work_of};
 use super::{CodecError, digest, level_number, level_of, malformed, message, v1};
 use crate::alert::Alert;
 use crate::features::{SensorWindow, Windows};
@@ -50,6 +50,8 @@ pub fn encode_state(state: &TwinState) -> Vec<u8> {
         identity_times,
         identity_digests,
         identities_forgot: state.identities.forgot(),
+        doubt: state.doubt.as_ref().map(doubt_message),
+        believed_since: state.believed_since,
     }
     .encode_to_vec()
 }
@@ -107,6 +109,8 @@ pub fn decode_state(bytes: &[u8]) -> Result<TwinState, CodecError> {
         assessed: level_of(KIND, message.assessed)?,
         level_since: message.level_since,
         reason: (message.reason != 0).then_some(message.reason),
+        doubt: message.doubt.map(|doubt| doubt_of(KIND, &doubt)).transpose()?,
+        believed_since: message.believed_since,
         alert: message.alert.map(alert_of).transpose()?,
         maintenance,
         failure: message.failure.map(work_of),

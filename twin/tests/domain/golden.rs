@@ -1,15 +1,23 @@
 //! Encodings of every version are kept in `data/golden` for ever: what was written once is read for ever, and written the same today.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::support::{START, Subject, VibrationScorer, blueprints, reading};
+use crate::support::{START, Subject, VibrationScorer, blueprints_of, reading};
 use twin::codec;
+use twin::doubt::{Doubt, DoubtKind};
 use twin::event::{Cause, Event, MaintenanceKind, RecordedReading, RiskChanged, ShardEvent, TelemetryRecorded, Work};
 use twin::features::FeatureId;
+use twin::fold::{Blueprint, Blueprints};
 use twin::ids::ModelId;
 use twin::level::Level;
 use twin::reading::{LATITUDE, LONGITUDE, SPEED};
 use twin::scoring::{Score, Scorer};
+
+/// The definition under which the files of version 1 were written: today's may be another.
+fn blueprints() -> (Arc<Blueprint>, Blueprints) {
+    blueprints_of(include_str!("../../../data/golden/v1/locomotive.toml"))
+}
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../data/golden/v1").join(name)
@@ -68,6 +76,22 @@ fn events() -> Vec<(&'static str, Event)> {
                 base_rate: 0.08,
                 contributions: vec![(FeatureId(3 * 16 + 3), 0.31), (FeatureId(7), -0.02)],
                 reason: Some(3),
+                doubt: None,
+            }),
+        ),
+        (
+            "RiskChanged.doubt",
+            Event::RiskChanged(RiskChanged {
+                from: Level::Danger,
+                to: Level::Unknown,
+                at: START,
+                risk: 0.87,
+                spread: 0.33,
+                model: ModelId::of(b"model"),
+                base_rate: 0.08,
+                contributions: vec![(FeatureId(3 * 16 + 1), 0.79)],
+                reason: Some(1),
+                doubt: Some(Doubt { with: Some(3), ..Doubt::about(DoubtKind::OutsideTraining, 1, START) }),
             }),
         ),
         ("AlertRaised", Event::AlertRaised { alert: alert(), at: START, severity: Level::Watch, reason: Some(3) }),
@@ -115,17 +139,31 @@ fn records_of_the_shard_are_read_and_written_the_same() {
     }
 }
 
-#[test]
-fn the_state_of_a_snapshot_is_read_and_written_the_same() {
-    let mut subject = Subject::new();
+/// A twin that has run into danger, and with `doubt` one that was unknown on its way and is so again.
+fn subject(doubt: bool) -> Subject {
+    let mut subject = Subject::under(blueprints());
     for batch in 0..5 {
         let vibration = if batch == 4 { 8.0 } else { 2.0 };
         subject.send(&(0..20).map(|i| reading(START + (batch * 20 + i) * 5_000, vibration)).collect::<Vec<_>>());
     }
-    let encoded = codec::encode_state(&subject.state);
-    let on_file = golden("TwinState.bin", &encoded);
-    assert_eq!(codec::decode_state(&on_file).expect("a golden file is read for ever"), subject.state);
-    assert_eq!(encoded, on_file, "the state is written otherwise than in fold version {}", twin::FOLD_VERSION);
+    if doubt {
+        let strange = [45.0, 8.0, 45.5];
+        let later = (0..).map(|i| START + (100 + i) * 5_000);
+        subject.send(&strange.into_iter().zip(later).map(|(v, at)| reading(at, v)).collect::<Vec<_>>());
+    }
+    subject
+}
+
+#[test]
+fn the_state_of_a_snapshot_is_read_and_written_the_same() {
+    for (name, subject) in [("TwinState.bin", subject(false)), ("TwinState.doubt.bin", subject(true))] {
+        let encoded = codec::encode_state(&subject.state);
+        let on_file = golden(name, &encoded);
+        assert_eq!(codec::decode_state(&on_file).expect("a golden file is read for ever"), subject.state, "{name}");
+        assert_eq!(encoded, on_file, "{name} is written otherwise than in fold version {}", twin::FOLD_VERSION);
+    }
+    let state = subject(true).state;
+    assert!(state.doubt.is_some() && state.believed_since.is_some(), "{state:?}");
 }
 
 #[test]

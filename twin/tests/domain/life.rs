@@ -1,7 +1,7 @@
 //! A whole life: readings at the edges of what is valid, commands, ticks and pauses in any order. Nothing panics, the log tells the state, and
 //! a snapshot taken anywhere leads to the same one.
 
-use crate::support::{START, Subject, reading};
+use crate::support::{START, Subject, VibrationScorer, reading};
 use proptest::prelude::*;
 use twin::codec::{decode_state, encode_state};
 use twin::command::{Command, decide_command};
@@ -96,7 +96,7 @@ fn live(deeds: &[Deed]) -> Subject {
             Deed::Tick => {
                 now += 90_000;
                 let blueprint = subject.blueprint().clone();
-                let events = decide_tick(&mut subject.state, &subject.id, now, &blueprint);
+                let events = decide_tick(&mut subject.state, &subject.id, now, &blueprint, &VibrationScorer);
                 subject.record(&events, &Cause::of("clock"));
             }
         }

@@ -45,11 +45,25 @@ impl Scorer for VibrationScorer {
         weights[12] = f64::from(row[12]) / 10.0 - 0.1;
         weights
     }
+
+    /// It has never seen a vibration above 40, nor one above 30 with a flow below 10.
+    fn strange(&self, row: &[f32]) -> Option<(usize, usize)> {
+        match (row[12], row[0]) {
+            (vibration, _) if vibration > 40.0 => Some((2, 2)),
+            (vibration, flow) if vibration > 30.0 && flow < 10.0 => Some((0, 2)),
+            _ => None,
+        }
+    }
 }
 
 /// The definition of the seed, ready to fold.
 pub fn blueprints() -> (Arc<Blueprint>, Blueprints) {
-    let definition = Definition::parse(include_str!("../../../data/locomotive.toml")).expect("valid");
+    blueprints_of(include_str!("../../../data/locomotive.toml"))
+}
+
+/// Any definition, ready to fold.
+pub fn blueprints_of(text: &str) -> (Arc<Blueprint>, Blueprints) {
+    let definition = Definition::parse(text).expect("valid");
     let blueprint = Arc::new(Blueprint::new(definition));
     let mut blueprints = Blueprints::default();
     blueprints.add(Arc::clone(&blueprint));
@@ -83,7 +97,11 @@ pub struct Subject {
 impl Subject {
     /// A twin without a past.
     pub fn new() -> Self {
-        let (blueprint, blueprints) = blueprints();
+        Self::under(blueprints())
+    }
+
+    /// A twin without a past, under any definition.
+    pub fn under((blueprint, blueprints): (Arc<Blueprint>, Blueprints)) -> Self {
         let state = TwinState::new();
         let id = LocomotiveId::parse("CC-2201").expect("valid");
         Self { id, state, log: Vec::new(), scratch: Scratch::default(), blueprint, blueprints }
