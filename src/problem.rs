@@ -67,6 +67,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "/problems/not-found", "Not found", detail)
     }
 
+    /// It was here, and was dropped for good.
+    pub fn gone(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "/problems/gone", "No longer kept", detail)
+    }
+
     /// There is no such locomotive.
     pub fn no_locomotive(id: &str) -> Self {
         Self::not_found(format!("there is no locomotive {id:?}"))

@@ -13,6 +13,7 @@ mod meter;
 mod options;
 mod past;
 mod replay;
+mod retention;
 mod shard;
 mod snapshots;
 mod status;
@@ -25,5 +26,6 @@ pub use ingest::{Batch, CommandError, IngestError, IngestOutcome, Source, StartE
 pub use options::{Clock, Options};
 pub use past::{At, Past, PastError, PastEvent, PastFleet, PastTwin};
 pub use replay::ReplayError;
+pub use retention::{Retained, RetentionError, drop_telemetry};
 pub use status::{FleetStatus, ShardState, ShardStatus};
 pub use view::{Fact, Published, TwinView};

@@ -151,7 +151,9 @@ impl Past {
         let Some(last) = target.first() else {
             return Ok(None);
         };
-        let (mut twin, mut definitions) = self.begin(id, shard, last.sequence).await?;
+        // What a snapshot at the horizon holds is still true of a twin that had not moved for some time then.
+        let at_most = last.sequence.max(self.journal.horizon(shard).await?.sequence);
+        let (mut twin, mut definitions) = self.begin(id, shard, at_most, version).await?;
         while twin.version < version {
             let records = self.journal.read_locomotive(id.as_str(), twin.version + 1, PAGE).await?;
             if records.is_empty() {
@@ -170,15 +172,20 @@ impl Past {
         Ok(Some(twin))
     }
 
-    /// Where the folding of one twin begins: its entry in the newest usable snapshot, or nothing.
+    /// Where the folding of one twin begins: its entry in the newest usable snapshot that is not beyond `version`, or nothing.
     async fn begin(
         &self,
         id: &LocomotiveId,
         shard: u16,
         at_most: u64,
+        version: u64,
     ) -> Result<(Replayed, Arc<Definitions>), PastError> {
         let mut at_most = at_most;
         while let Some((position, manifest, entry)) = self.journal.snapshot_entry(shard, at_most, id.as_str()).await? {
+            if entry.version > version {
+                at_most = position.saturating_sub(1);
+                continue;
+            }
             match snapshots::restore_one(&entry, &manifest) {
                 Ok((twin, texts)) => return Ok((twin, self.learn(&texts)?)),
                 Err(reason) => {

@@ -128,7 +128,7 @@ impl Replayed {
 /// Decodes an event of a locomotive.
 pub(crate) fn decode(record: &Record, blueprints: &Blueprints) -> Result<(Event, Cause), ReplayError> {
     let wrong = |source| ReplayError::Record { shard: record.shard, sequence: record.sequence, source };
-    codec::decode_event(record.kind, &record.payload, blueprints).map_err(wrong)
+    codec::decode_event(record.kind, record.content()?, blueprints).map_err(wrong)
 }
 
 /// A shard folded up to a position.
@@ -144,7 +144,7 @@ pub(crate) struct ShardReplay {
 }
 
 impl ShardReplay {
-    fn empty(current: Arc<Blueprint>) -> Self {
+    pub(crate) fn empty(current: Arc<Blueprint>) -> Self {
         let definitions = Definitions::of(current);
         Self { twins: FxHashMap::default(), definitions, adopted: Vec::new(), position: 0, snapshot: 0 }
     }
@@ -207,7 +207,7 @@ fn adopt(record: &Record, definitions: &mut Definitions) -> Result<Option<Defini
         return Ok(None);
     }
     let wrong = |source| ReplayError::Record { shard: record.shard, sequence: record.sequence, source };
-    match codec::decode_shard_event(record.kind, &record.payload).map_err(wrong)? {
+    match codec::decode_shard_event(record.kind, record.content()?).map_err(wrong)? {
         ShardEvent::DefinitionAdopted { text, .. } => Ok(Some(definitions.add_text(&text)?)),
         ShardEvent::BatchFolded { .. } => Ok(None),
     }

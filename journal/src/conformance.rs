@@ -11,7 +11,9 @@ use bytes::Bytes;
 use crate::embedded::Clock;
 use crate::error::{AppendError, ReadError};
 use crate::kinds::{SHARD_OPENED, ShardOpened};
-use crate::port::{Claim, Head, Journal, Millis, NewRecord, Snapshot, SnapshotEntry, Stream};
+use crate::port::{
+    Claim, Dropping, Head, Horizon, Journal, Millis, NewRecord, Record, Snapshot, SnapshotEntry, Stream,
+};
 
 /// A kind that is not the journal's own.
 pub const KIND: u16 = 17;
@@ -67,8 +69,8 @@ pub async fn appends_are_read_back(journal: &dyn Journal) {
     assert_eq!(read.iter().map(|r| r.sequence).collect::<Vec<_>>(), (end + 1..=end + 4).collect::<Vec<_>>());
     for (read, sent) in read.iter().zip(&all) {
         assert_eq!(
-            (&read.stream, read.kind, read.occurred, &read.payload),
-            (&sent.stream, sent.kind, sent.occurred, &sent.payload)
+            (&read.stream, read.kind, read.occurred, read.content()),
+            (&sent.stream, sent.kind, sent.occurred, Ok(&sent.payload))
         );
         assert_eq!((read.shard, read.appended_at), (0, appended.appended_at));
     }
@@ -88,7 +90,7 @@ pub async fn appends_are_read_back(journal: &dyn Journal) {
 /// How many records it takes to reach one byte of payload: at least one is always given.
 async fn read_until_one_byte(journal: &dyn Journal) -> usize {
     let all = journal.read(0, 1, 100, 1 << 20).await.expect("read");
-    all.iter().position(|record| !record.payload.is_empty()).map_or(1, |index| index + 1)
+    all.iter().position(|record| record.payload.size() > 0).map_or(1, |index| index + 1)
 }
 
 /// A gap in a locomotive's versions is refused, and nothing of that append is there.
@@ -128,7 +130,7 @@ pub async fn a_claim_fences_the_owner_before(journal: &dyn Journal) {
     assert_eq!(fenced.expect_err("fenced"), AppendError::Fenced { shard: 0, claimed: old.epoch, current: new.epoch });
     journal.append(&new, end, vec![record("A", 1, 0, "x")]).await.expect("the new owner appends");
     let opened = journal.read(0, new.opened_at, 1, 1).await.expect("read").remove(0);
-    let payload = ShardOpened::from_payload(&opened.payload).expect("our own payload");
+    let payload = ShardOpened::from_payload(opened.content().expect("kept")).expect("our own payload");
     assert_eq!((opened.kind, payload.epoch, payload.node.as_str()), (SHARD_OPENED, new.epoch, "test:1"));
 }
 
@@ -203,6 +205,66 @@ pub async fn snapshots_are_kept_and_dropped(journal: &dyn Journal) {
     journal.put_snapshot(snapshot(30)).await.expect("kept");
     assert_eq!(journal.snapshot(0, 19).await.expect("read"), None, "two newer ones are there");
     assert_eq!(journal.snapshot(0, 29).await.expect("read"), Some(snapshot(20)));
+}
+
+/// Payloads of one kind are dropped up to a snapshot; headers, the chain, the index and all else stay, and the log goes on.
+pub async fn dropped_payloads_leave_the_chain(journal: &dyn Journal, clock: &TestClock) {
+    let (claim, mut end) = claimed(journal, 0).await;
+    let other = |version: u64| NewRecord { kind: KIND + 1, ..record("A", version, 0, "a fact") };
+    for version in (1..=40).step_by(2) {
+        clock.set(2_000 + version as i64);
+        let batch = vec![record("A", version, version as i64, &"telemetry ".repeat(300)), other(version + 1)];
+        end = journal.append(&claim, end, batch).await.expect("appended").last;
+    }
+    let before = journal.read(0, 1, usize::MAX, usize::MAX).await.expect("read");
+    let head = journal.verify(0, 1).await.expect("the chain holds");
+    let up_to = before[20].sequence;
+    let nowhere = journal.drop_payloads(0, KIND, up_to).await;
+    assert!(matches!(nowhere, Err(AppendError::Invalid(_))), "without a snapshot nothing is dropped: {nowhere:?}");
+    assert_eq!(journal.horizon(0).await.expect("read"), Horizon::default());
+    let snapshot = |sequence: u64, appended_at: Millis| Snapshot {
+        shard: 0,
+        sequence,
+        appended_at,
+        manifest: Bytes::from_static(b"states"),
+        entries: Vec::new(),
+    };
+    journal.put_snapshot(snapshot(up_to, before[20].appended_at)).await.expect("kept");
+    let own = journal.drop_payloads(0, SHARD_OPENED, up_to).await;
+    assert!(matches!(own, Err(AppendError::Invalid(_))), "the journal's own records stay: {own:?}");
+    let dropped = journal.drop_payloads(0, KIND, up_to).await.expect("dropped");
+    assert_eq!((dropped.records, dropped.bytes), (10, 30_000));
+    let horizon = Horizon { sequence: up_to, appended_at: before[20].appended_at };
+    assert_eq!(journal.horizon(0).await.expect("read"), horizon);
+    assert_eq!(journal.horizon(1).await.expect("read"), Horizon::default());
+
+    assert_eq!(journal.verify(0, 1).await.expect("the chain holds without them"), head);
+    let after = journal.read(0, 1, usize::MAX, usize::MAX).await.expect("read");
+    assert_eq!(after.len(), before.len());
+    for (left, was) in after.iter().zip(&before) {
+        let gone = was.kind == KIND && was.sequence <= up_to;
+        let Record { shard, sequence, appended_at, .. } = *left;
+        let expected = was.content();
+        let expected = if gone { Err(ReadError::Dropped { shard, sequence, appended_at }) } else { expected };
+        assert_eq!((left.content(), left.payload.digest()), (expected, was.payload.digest()));
+        assert_eq!((left.hash, &left.stream, left.occurred), (was.hash, &was.stream, was.occurred));
+    }
+    let one = journal.read_locomotive("A", 1, 1).await.expect("read").remove(0);
+    assert!(one.payload.kept().is_none());
+    assert_eq!(journal.read_occurred("A", KIND, 1, 3).await.expect("read").len(), 2, "the index still finds them");
+
+    assert_eq!(journal.drop_payloads(0, KIND, up_to).await.expect("nothing left"), Dropping::default());
+    for sequence in [end - 2, end - 1, end] {
+        journal.put_snapshot(snapshot(sequence, head.appended_at)).await.expect("kept");
+    }
+    assert!(journal.snapshot(0, up_to).await.expect("read").is_some(), "the one at the horizon stays");
+    assert!(journal.snapshot(0, end - 2).await.expect("read").is_some_and(|newest| newest.sequence == up_to));
+    let later = journal.drop_payloads(0, KIND, end).await.expect("dropped");
+    assert_eq!(later.records, 10, "the others");
+    journal.put_snapshot(snapshot(end + 1, head.appended_at)).await.expect("kept");
+    assert!(journal.snapshot(0, up_to).await.expect("read").is_none(), "the horizon has moved on");
+    let appended = journal.append(&claim, end, vec![record("A", 41, 41, "telemetry")]).await.expect("the log goes on");
+    assert_eq!(journal.verify(0, 1).await.expect("the chain holds").hash, appended.hash);
 }
 
 /// Cursors stand where they were put, each for itself.

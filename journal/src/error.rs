@@ -1,6 +1,6 @@
 //! Errors of the log: refusals of an append, faults of reading, and why a log does not open.
 
-use crate::port::{Sequence, ShardId};
+use crate::port::{Millis, Sequence, ShardId};
 
 /// Why an append was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +82,19 @@ pub enum ReadError {
         /// What does not fit.
         message: String,
     },
+    /// The payload was dropped by retention.
+    #[error(
+        "the payload at position {sequence} of shard {shard}, appended at {appended_at} ms, was dropped by retention (log.retention_days): \
+         ask for a later moment"
+    )]
+    Dropped {
+        /// The shard.
+        shard: ShardId,
+        /// Its position.
+        sequence: Sequence,
+        /// When it was appended.
+        appended_at: Millis,
+    },
     /// The storage engine failed.
     #[error("the log's storage failed: {0}")]
     Storage(String),
@@ -137,6 +150,17 @@ pub enum OpenError {
     HeadLost {
         /// The file.
         path: String,
+    },
+    /// Nothing says any more how it was made.
+    #[error(
+        "{path}, which says how the log was made, is missing, but records are there. Restore it from a backup, or write the number of \
+         shards into it again: format = {format} and shards = N, on two lines"
+    )]
+    MetaLost {
+        /// The file.
+        path: String,
+        /// Format known.
+        format: u32,
     },
     /// It holds other records than those that were acknowledged.
     #[error(

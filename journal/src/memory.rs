@@ -12,8 +12,8 @@ use crate::error::{AppendError, ReadError};
 use crate::hash::{self, GENESIS, Header};
 use crate::kinds::{SHARD_OPENED, ShardOpened};
 use crate::port::{
-    Appended, Claim, FIRST_FOREIGN_KIND, Head, Journal, Millis, NewRecord, Record, Sequence, ShardId, Snapshot,
-    SnapshotEntry,
+    Appended, Claim, Dropping, FIRST_FOREIGN_KIND, Head, Horizon, Journal, Millis, NewRecord, Payload, Record,
+    Sequence, ShardId, Snapshot, SnapshotEntry,
 };
 
 #[derive(Default)]
@@ -21,6 +21,7 @@ struct Shard {
     records: Vec<Record>,
     epoch: u64,
     snapshots: BTreeMap<Sequence, Snapshot>,
+    horizon: Horizon,
 }
 
 #[derive(Default)]
@@ -73,6 +74,7 @@ impl MemoryJournal {
             if let Some(stream) = &stream {
                 contents.index.entry(Arc::clone(&stream.locomotive)).or_default().push((shard, sequence));
             }
+            let payload = Payload::Kept(payload);
             let record = Record { shard, sequence, appended_at, stream, kind, occurred, payload, hash };
             contents.shards[usize::from(shard)].records.push(record);
         }
@@ -177,7 +179,7 @@ impl Journal for MemoryJournal {
         let mut bytes = 0;
         let fits = |record: &&Record| {
             let fits = bytes == 0 || bytes < max_bytes;
-            bytes += record.payload.len();
+            bytes += record.payload.size();
             fits
         };
         let tail = contents.shards[index].records.iter().skip(from.saturating_sub(1) as usize);
@@ -226,12 +228,13 @@ impl Journal for MemoryJournal {
     async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), AppendError> {
         let index = self.check_shard(snapshot.shard)?;
         let mut contents = self.contents();
+        let horizon = contents.shards[index].horizon.sequence;
         let snapshots = &mut contents.shards[index].snapshots;
         let sequence = snapshot.sequence;
         snapshots.insert(sequence, snapshot);
         let mut older: Vec<_> = snapshots.range(..sequence).map(|(position, _)| *position).collect();
         older.pop();
-        for position in older {
+        for position in older.into_iter().filter(|position| *position != horizon) {
             snapshots.remove(&position);
         }
         Ok(())
@@ -281,6 +284,36 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
+    async fn drop_payloads(&self, shard: ShardId, kind: u16, up_to: Sequence) -> Result<Dropping, AppendError> {
+        let index = self.check_shard(shard)?;
+        if kind < FIRST_FOREIGN_KIND {
+            let message = format!("expected a kind of {FIRST_FOREIGN_KIND} or more to drop, got {kind}");
+            return Err(AppendError::Invalid(message));
+        }
+        let mut contents = self.contents();
+        let shard = &mut contents.shards[index];
+        let Some(appended_at) = shard.snapshots.get(&up_to).map(|snapshot| snapshot.appended_at) else {
+            let message = format!("expected a snapshot at {up_to} to begin with afterwards, there is none");
+            return Err(AppendError::Invalid(message));
+        };
+        if up_to > shard.horizon.sequence {
+            shard.horizon = Horizon { sequence: up_to, appended_at };
+        }
+        let mut dropped = Dropping::default();
+        let reached = shard.records.iter_mut().take_while(|record| record.sequence <= up_to);
+        for record in reached.filter(|record| record.kind == kind && record.payload.kept().is_some()) {
+            dropped.records += 1;
+            dropped.bytes += record.payload.size() as u64;
+            record.payload = Payload::Dropped(record.payload.digest());
+        }
+        Ok(dropped)
+    }
+
+    async fn horizon(&self, shard: ShardId) -> Result<Horizon, ReadError> {
+        let index = self.check_shard(shard)?;
+        Ok(self.contents().shards[index].horizon)
+    }
+
     async fn verify(&self, shard: ShardId, from: Sequence) -> Result<Head, ReadError> {
         let index = self.check_shard(shard)?;
         let contents = self.contents();
@@ -290,8 +323,8 @@ impl Journal for MemoryJournal {
         for record in records.iter().skip(from - 1) {
             let stream = record.stream.as_ref().map(|stream| (&*stream.locomotive, stream.version));
             let Record { shard, sequence, appended_at, kind, occurred, .. } = *record;
-            chain =
-                hash::link(&chain, &Header { shard, sequence, appended_at, kind, occurred, stream }, &record.payload);
+            let header = Header { shard, sequence, appended_at, kind, occurred, stream };
+            chain = hash::link_digest(&chain, &header, &record.payload.digest());
             if chain != record.hash {
                 let message = "the record does not give its chain hash".to_owned();
                 return Err(ReadError::Damaged { shard, sequence, message });

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::{AppendError, ReadError};
+use crate::hash::ChainHash;
 
 /// Number of a shard: one Kafka partition, or one hash bucket in the local mode.
 pub type ShardId = u16;
@@ -57,9 +58,70 @@ pub struct Record {
     /// See [`NewRecord::occurred`].
     pub occurred: (Millis, Millis),
     /// See [`NewRecord::payload`].
-    pub payload: Bytes,
+    pub payload: Payload,
     /// BLAKE3(previous hash ‖ header ‖ BLAKE3(payload)).
-    pub hash: [u8; 32],
+    pub hash: ChainHash,
+}
+
+impl Record {
+    /// The payload's bytes.
+    ///
+    /// # Errors
+    /// [`ReadError::Dropped`] where retention has dropped them.
+    pub fn content(&self) -> Result<&Bytes, ReadError> {
+        let Self { shard, sequence, appended_at, .. } = *self;
+        self.payload.kept().ok_or(ReadError::Dropped { shard, sequence, appended_at })
+    }
+}
+
+/// The payload of a record that was once appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// Its bytes.
+    Kept(Bytes),
+    /// BLAKE3 of bytes that retention has dropped: enough for the chain to be verified.
+    Dropped(ChainHash),
+}
+
+impl Payload {
+    /// The bytes, unless they were dropped.
+    pub const fn kept(&self) -> Option<&Bytes> {
+        match self {
+            Self::Kept(bytes) => Some(bytes),
+            Self::Dropped(_) => None,
+        }
+    }
+
+    /// BLAKE3 of the bytes, whether they are still there or not.
+    pub fn digest(&self) -> ChainHash {
+        match self {
+            Self::Kept(bytes) => *blake3::hash(bytes).as_bytes(),
+            Self::Dropped(digest) => *digest,
+        }
+    }
+
+    /// How many bytes are kept.
+    pub fn size(&self) -> usize {
+        self.kept().map_or(0, Bytes::len)
+    }
+}
+
+/// Up to where a shard's payloads may have been dropped. A fold begins at a snapshot of this position or a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Horizon {
+    /// The last position whose payload may be gone; 0 when nothing was dropped.
+    pub sequence: Sequence,
+    /// Append time of that position; 0 when nothing was dropped.
+    pub appended_at: Millis,
+}
+
+/// What one call of [`Journal::drop_payloads`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dropping {
+    /// Records whose payload was dropped now.
+    pub records: u64,
+    /// Bytes of those payloads.
+    pub bytes: u64,
 }
 
 /// The right to append to a shard, until somebody else claims it.
@@ -182,7 +244,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Ids of all locomotives with history in a shard, ordered, after `after`, at most `limit`.
     async fn locomotives(&self, shard: ShardId, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, ReadError>;
 
-    /// Keeps a snapshot. An older one of the shard is dropped only when two newer ones are there.
+    /// Keeps a snapshot. An older one of the shard is dropped only when two newer ones are there, and never the one at the horizon.
     async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), AppendError>;
 
     /// The newest snapshot of a shard at or before `at_most`, whole.
@@ -210,6 +272,19 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Erases the text kept under an id.
     async fn erase(&self, id: &str) -> Result<(), AppendError>;
+
+    /// Drops the payloads of a shard's records of `kind` up to and with `up_to`. Their headers and digests stay, so that the chain still
+    /// verifies; afterwards `up_to` is the [`Horizon`]. There must be a snapshot of just that position, from which a fold can begin later;
+    /// whether it can be used by the program at hand is for the caller to see first.
+    ///
+    /// It works in small steps between the appends of a running log. One that is interrupted is taken up by the next call.
+    ///
+    /// # Errors
+    /// `Invalid` for a kind of the journal's own, and where there is no snapshot of `up_to`.
+    async fn drop_payloads(&self, shard: ShardId, kind: u16, up_to: Sequence) -> Result<Dropping, AppendError>;
+
+    /// Up to where payloads of a shard may have been dropped.
+    async fn horizon(&self, shard: ShardId) -> Result<Horizon, ReadError>;
 
     /// Recomputes the hash chain of a shard from `from` (1 for all) to its end; the error names the position that does not fit.
     async fn verify(&self, shard: ShardId, from: Sequence) -> Result<Head, ReadError>;

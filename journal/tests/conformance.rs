@@ -5,9 +5,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use journal::conformance::{self as suite, TestClock};
 use journal::embedded::Options;
 use journal::error::{OpenError, ReadError};
+use journal::port::Snapshot;
 use journal::{EmbeddedJournal, Journal, MemoryJournal};
 
 macro_rules! both_adapters {
@@ -44,6 +46,7 @@ both_adapters!(
     the_index_finds_one_locomotive => |journal, clock| suite::the_index_finds_one_locomotive(journal, clock),
     append_times_never_run_backwards => |journal, clock| suite::append_times_never_run_backwards(journal, clock),
     snapshots_are_kept_and_dropped => |journal, clock| suite::snapshots_are_kept_and_dropped(journal),
+    dropped_payloads_leave_the_chain => |journal, clock| suite::dropped_payloads_leave_the_chain(journal, clock),
     cursors_stand_where_they_were_put => |journal, clock| suite::cursors_stand_where_they_were_put(journal),
     erasable_text_is_erased => |journal, clock| suite::erasable_text_is_erased(journal),
     followers_see_what_is_durable => |journal, clock| suite::followers_see_what_is_durable(journal),
@@ -175,6 +178,60 @@ async fn a_log_without_its_head_is_refused() {
     open(&directory).expect("HEAD is there again").close().await;
 }
 
+/// The whole history gone, and what says how the log was made left behind: that is no empty log.
+#[tokio::test]
+async fn a_log_whose_head_and_records_are_gone_is_refused() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let directory = root.path().join("log");
+    let journal = open(&directory).expect("opened");
+    write(&journal, 5).await;
+    journal.close().await;
+    drop(journal);
+    std::fs::remove_file(directory.join("HEAD")).expect("removed");
+    std::fs::remove_dir_all(directory.join("db")).expect("removed");
+    let refused = open(&directory).err().expect("META says that there was a log");
+    assert!(matches!(refused, OpenError::HeadLost { .. }), "{refused}");
+}
+
+/// Without META nobody knows into how many shards the histories were split, and a wrong guess would split them anew.
+#[tokio::test]
+async fn a_log_without_its_meta_is_refused() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let directory = root.path().join("log");
+    let journal = open(&directory).expect("opened");
+    write(&journal, 5).await;
+    journal.close().await;
+    drop(journal);
+    let meta = std::fs::read(directory.join("META")).expect("there");
+    std::fs::remove_file(directory.join("META")).expect("removed");
+    for accept_loss in [false, true] {
+        let options = Options { accept_loss, ..Options::new(&directory, 4) };
+        let refused = EmbeddedJournal::open(options).err().expect("refused");
+        assert!(matches!(refused, OpenError::MetaLost { .. }), "{refused}");
+    }
+    std::fs::write(directory.join("META"), meta).expect("restored");
+    open(&directory).expect("opened").close().await;
+}
+
+/// Whoever made a log died on the way: HEAD is there, or not even that; the next start makes it whole.
+#[tokio::test]
+async fn a_log_that_was_half_made_is_made_whole() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let directory = root.path().join("log");
+    for lost in [&["META"][..], &["META", "HEAD"]] {
+        open(&directory).expect("made").close().await;
+        for file in lost {
+            std::fs::remove_file(directory.join(file)).expect("removed");
+        }
+        let journal = open(&directory).expect("made whole");
+        write(&journal, 1).await;
+        journal.close().await;
+        drop(journal);
+        open(&directory).expect("opened again").close().await;
+        std::fs::remove_dir_all(&directory).expect("removed");
+    }
+}
+
 /// One bit of a stored record is changed: whoever reads it or verifies the chain is told where.
 #[tokio::test]
 async fn a_changed_bit_is_found_with_its_position() {
@@ -270,4 +327,56 @@ fn newest_journal(database: &Path) -> std::path::PathBuf {
     let files = std::fs::read_dir(database).expect("a directory").map(|entry| entry.expect("an entry").path());
     let journals = files.filter(|path| path.extension().is_some_and(|extension| extension == "jnl"));
     journals.max().expect("the engine keeps a journal")
+}
+
+/// Payloads are dropped from a running log: appends go on meanwhile, the files become smaller, and what was dropped stays so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payloads_are_dropped_from_a_running_log() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let journal = Arc::new(open(directory.path()).expect("opened"));
+    let claim = journal.claim(0, "test:1").await.expect("a claim");
+    let mut end = claim.opened_at;
+    let mut noise = 1_u64;
+    let mut text = || {
+        let mut next = || {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(33 + (noise >> 33) as u8 % 90)
+        };
+        (0..30_000).map(|_| next()).collect::<String>()
+    };
+    for version in 1..=400 {
+        end = journal.append(&claim, end, vec![suite::record("A", version, 0, &text())]).await.expect("appended").last;
+    }
+    let snapshot = Snapshot {
+        shard: 0,
+        sequence: end,
+        appended_at: journal.head(0).await.expect("head").appended_at,
+        manifest: Bytes::new(),
+        entries: Vec::new(),
+    };
+    journal.put_snapshot(snapshot).await.expect("kept");
+    let dropping = tokio::spawn({
+        let journal = Arc::clone(&journal);
+        async move { journal.drop_payloads(0, suite::KIND, end).await.expect("dropped") }
+    });
+    let (mut position, mut version) = (end, 400);
+    while !dropping.is_finished() {
+        version += 1;
+        position =
+            journal.append(&claim, position, vec![suite::record("A", version, 0, "x")]).await.expect("goes on").last;
+    }
+    let dropped = dropping.await.expect("no panic");
+    assert_eq!((dropped.records, dropped.bytes), (400, 400 * 30_000));
+    assert_eq!(journal.last_version("A").await.expect("read"), Some(version));
+    let before = journal.verify(0, 1).await.expect("the chain holds");
+    let blocks = journal.disk_space();
+    assert!(blocks < 4_000_000, "12 MB were dropped, {blocks} bytes are left");
+    journal.close().await;
+    drop(journal);
+    let journal = open(directory.path()).expect("opened again");
+    assert_eq!(journal.verify(0, 1).await.expect("the chain holds"), before);
+    assert_eq!(journal.horizon(0).await.expect("read").sequence, end);
+    let read = journal.read(0, end, 1, usize::MAX).await.expect("read").remove(0);
+    assert!(matches!(read.content(), Err(ReadError::Dropped { .. })));
+    journal.close().await;
 }

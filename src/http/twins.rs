@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use journal::error::ReadError;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use twin::command::Command;
@@ -307,7 +308,10 @@ async fn order(
 
 /// A question to the past that could not be answered.
 pub fn past_problem(error: &PastError) -> Problem {
-    Problem::unavailable(error.to_string())
+    match error {
+        PastError::Read(ReadError::Dropped { .. }) => Problem::gone(error.to_string()),
+        _ => Problem::unavailable(error.to_string()),
+    }
 }
 
 /// Bytes as hexadecimal digits.

@@ -71,7 +71,8 @@ fn take(record: &Record, model: &ServedModel, moved: &mut BTreeSet<LocomotiveId>
         return;
     }
     // Facts name no sensor values, so that no definition is needed to read them.
-    if let Ok((event, cause)) = decode_event(record.kind, &record.payload, &Blueprints::default()) {
+    let Ok(content) = record.content() else { return };
+    if let Ok((event, cause)) = decode_event(record.kind, content, &Blueprints::default()) {
         let fact = Fact { id, version: stream.version, sequence: record.sequence, event, cause };
         timed.extend(frame(&fact, record.shard, model).map(|frame| (record.appended_at, frame)));
     }

@@ -125,7 +125,8 @@ impl Shard {
         let records = self.ground.options.journal.read_occurred(id, kind::TELEMETRY_RECORDED, from, to).await?;
         let mut known = KnownIdentities::new();
         let blueprints = &self.workshop.definitions.blueprints;
-        for record in &records {
+        // What retention has dropped is forgotten: a reading of then that comes again is recorded again, as a late one.
+        for record in records.iter().filter(|record| record.payload.kept().is_some()) {
             if let (Event::TelemetryRecorded(telemetry), _) = replay::decode(record, blueprints)? {
                 let blueprint = blueprints.get(telemetry.definition).map_err(replay::ReplayError::from)?;
                 let readings = telemetry.readings.iter().map(|recorded| &recorded.reading);

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use journal::Journal;
 use journal::error::{AppendError, ReadError};
-use journal::port::{Appended, Claim, Head, Millis, NewRecord, Record, Sequence, ShardId, Snapshot, SnapshotEntry};
+use journal::port::{
+    Appended, Claim, Dropping, Head, Horizon, Millis, NewRecord, Record, Sequence, ShardId, Snapshot, SnapshotEntry,
+};
 use tokio::sync::{Semaphore, watch};
 
 /// Appends that an open gate lets through; more than any test makes.
@@ -190,6 +192,14 @@ impl Journal for Log {
 
     async fn erase(&self, id: &str) -> Result<(), AppendError> {
         self.inner.erase(id).await
+    }
+
+    async fn drop_payloads(&self, shard: ShardId, kind: u16, up_to: Sequence) -> Result<Dropping, AppendError> {
+        self.inner.drop_payloads(shard, kind, up_to).await
+    }
+
+    async fn horizon(&self, shard: ShardId) -> Result<Horizon, ReadError> {
+        self.inner.horizon(shard).await
     }
 
     async fn verify(&self, shard: ShardId, from: Sequence) -> Result<Head, ReadError> {

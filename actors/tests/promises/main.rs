@@ -14,6 +14,7 @@ mod panics;
 mod past;
 mod poison;
 mod restart;
+mod retention;
 mod silence;
 mod splits;
 mod stage;

@@ -122,7 +122,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let database = Database::builder(directory.path()).open().expect("opened");
         let keyspace = database.keyspace("some", KeyspaceCreateOptions::default).expect("made");
-        let committer = Committer::start(database, HeadFile::on_a_full_disk(1)).expect("started");
+        let committer = Committer::start(database, crate::embedded::head::tests::on_a_full_disk(1)).expect("started");
         let put = |key: &str| vec![Change::Put(keyspace.clone(), key.into(), b"value".to_vec())];
         commit(&committer.handle(), put("before"), None).await.expect("HEAD is not touched");
         let failed = commit(&committer.handle(), put("failing"), Some((0, (1, [1; 32])))).await;

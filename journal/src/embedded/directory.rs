@@ -8,7 +8,9 @@ use crate::error::OpenError;
 use crate::port::ShardId;
 
 /// Format of the directory.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
+/// The file that says how the log was made.
+pub(super) const META: &str = "META";
 
 /// A directory that is ours until this is dropped.
 #[derive(Debug)]
@@ -47,34 +49,41 @@ impl Directory {
         write!(self.lock, "process {} {address}", std::process::id())
     }
 
-    /// The number of shards it was made with; `configured` for a new one, which is written down.
-    pub(super) fn shards(&self, configured: ShardId) -> Result<ShardId, OpenError> {
-        let path = self.path.join("META");
+    /// The number of shards it was made with; `None` where nothing was written down yet.
+    pub(super) fn recorded(&self) -> Result<Option<ShardId>, OpenError> {
+        let path = self.path.join(META);
         let fault = |source| OpenError::Directory { path: path.display().to_string(), source };
-        let expected = format!("format = {FORMAT}\nshards = N\n");
-        if !path.exists() {
-            let fresh = self.path.join("META.new");
-            let mut file = File::create(&fresh).map_err(fault)?;
-            file.write_all(expected.replace('N', &configured.to_string()).as_bytes()).map_err(fault)?;
-            file.sync_all().map_err(fault)?;
-            fs::rename(&fresh, &path).map_err(fault)?;
-            return Ok(configured);
-        }
-        let text = fs::read_to_string(&path).map_err(fault)?;
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(fault)?,
+        };
         let number = |key: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_prefix('='));
             line.and_then(|value| value.trim().parse::<u32>().ok())
         };
+        let expected = meta("N");
         let malformed =
             || OpenError::Malformed { path: path.display().to_string(), expected: expected.clone(), got: text.clone() };
         let (found, recorded) = number("format").zip(number("shards")).ok_or_else(&malformed)?;
         if found != FORMAT {
             return Err(OpenError::Format { found, known: FORMAT });
         }
-        let recorded = ShardId::try_from(recorded).map_err(|_| malformed())?;
-        if recorded != configured {
-            return Err(OpenError::ShardCount { recorded, configured });
-        }
-        Ok(recorded)
+        ShardId::try_from(recorded).map(Some).map_err(|_| malformed())
     }
+
+    /// Writes down the number of shards, durably. It is the last step of making a log: HEAD and database are there.
+    pub(super) fn record(&self, shards: ShardId) -> Result<(), OpenError> {
+        let path = self.path.join(META);
+        let fault = |source| OpenError::Directory { path: path.display().to_string(), source };
+        let fresh = self.path.join("META.new");
+        let mut file = File::create(&fresh).map_err(fault)?;
+        file.write_all(meta(&shards.to_string()).as_bytes()).map_err(fault)?;
+        file.sync_all().map_err(fault)?;
+        fs::rename(&fresh, &path).map_err(fault)?;
+        File::open(&self.path).and_then(|directory| directory.sync_all()).map_err(fault)
+    }
+}
+
+fn meta(shards: &str) -> String {
+    format!("format = {FORMAT}\nshards = {shards}\n")
 }

@@ -1,14 +1,16 @@
 //! HEAD: the last durable position and hash of every shard, in a file beside the database. The engine drops what follows the first
 //! undecodable byte of its journal without a word; with HEAD that is noticed.
 //!
-//! Two slots of equal size are written in turn, so that a torn write leaves the other one whole. A slot: generation (8), per shard
-//! sequence (8) and hash (32), BLAKE3 of all that (32); integers big-endian.
+//! Three slots, [`STRIDE`] bytes apart so that no page of a disk and no block of a file system holds two of them. The first two are
+//! written in turn with every commit and not synced: after the death of the process, also in the middle of a write, one of them is exact.
+//! The third is for the loss of power, in which whatever was not synced may be torn: every [`SYNCED_EVERY`] commits, and at the end, the
+//! first two are synced, then the third is written and synced. So there is always a whole slot, and it is never older than that many
+//! commits. The engine's own sync stays the moment of truth: a HEAD that lags behind the log notices less, and is in order.
 //!
-//! The file is written and synced when the log is created, so that a log with records always has a whole slot; where none is, the log is
-//! refused. Later it is synced now and then and at the end, not with every append, of which the engine's own sync is the moment of truth:
-//! after the death of the process HEAD is exact, after a loss of power it may lag behind the log by [`SYNCED_EVERY`] commits.
+//! A slot: generation (8), number of shards (8), per shard sequence (8) and hash (32), BLAKE3 of all that (32); integers big-endian.
+//! The file is made whole and synced before the log takes anything, so that a log without a whole slot has lost it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -21,47 +23,71 @@ pub(super) type Mark = (Sequence, ChainHash);
 
 /// Commits between two syncs of the file.
 const SYNCED_EVERY: u64 = 1_024;
+/// Slots begin at multiples of this, or of the next multiple that holds one.
+const STRIDE: u64 = 64 * 1_024;
+/// The slot for the loss of power; those before it are written in turn.
+const REST: u64 = 2;
+
+/// Where the slots are kept: a file, and in tests a disk whose power can be cut.
+pub(super) trait Place: Send + std::fmt::Debug {
+    /// Fills `bytes` from an offset.
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes at an offset.
+    fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes durable what was written.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Place for File {
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(bytes, offset)
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct HeadFile {
-    file: File,
+    place: Box<dyn Place>,
     generation: u64,
     marks: Vec<Mark>,
 }
 
 impl HeadFile {
-    /// Opens the file and reads the newer of its whole slots.
-    pub(super) fn open(path: &Path, shards: usize) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let size = slot_size(shards);
-        let mut newest = (0, vec![(0, GENESIS); shards]);
-        for slot in 0..2 {
-            let mut bytes = vec![0; size];
-            if file.read_exact_at(&mut bytes, slot * size as u64).is_ok()
-                && let Some((generation, marks)) = decode(&bytes, shards)
-                && generation > newest.0
-            {
-                newest = (generation, marks);
-            }
+    /// Makes the file, whole and durable, its place in the directory included. One that is there is replaced.
+    pub(super) fn create(path: &Path, marks: Vec<Mark>) -> io::Result<Self> {
+        let fresh = path.with_extension("new");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&fresh)?;
+        let mut head = Self { place: Box::new(file), generation: 0, marks };
+        head.sync()?;
+        fs::rename(&fresh, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(head)
+    }
+
+    /// Opens the file at the newest of its whole slots; `None` where there is no file, or no whole slot in it.
+    pub(super) fn open(path: &Path, shards: usize) -> io::Result<Option<Self>> {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => Ok(Self::at(Box::new(file), shards)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(Self { file, generation: newest.0, marks: newest.1 })
     }
 
-    /// Whether it holds a whole slot; a file just made does not.
-    pub(super) const fn is_whole(&self) -> bool {
-        self.generation > 0
-    }
-
-    /// Writes the first slot and makes it durable, its place in the directory included.
-    pub(super) fn begin(&mut self, directory: &Path) -> io::Result<()> {
-        self.advance(std::iter::empty())?;
-        self.sync()?;
-        File::open(directory)?.sync_all()
-    }
-
-    /// Makes what is marked durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+    fn at(place: Box<dyn Place>, shards: usize) -> Option<Self> {
+        let whole = |slot| {
+            let mut bytes = vec![0; slot_size(shards)];
+            place.read(&mut bytes, slot * stride(shards)).ok()?;
+            decode(&bytes, shards)
+        };
+        let (generation, marks) = (0..=REST).filter_map(whole).max_by_key(|(generation, _)| *generation)?;
+        Some(Self { place, generation, marks })
     }
 
     /// What is marked.
@@ -74,32 +100,43 @@ impl HeadFile {
         for (shard, mark) in moved {
             self.marks[shard] = mark;
         }
+        self.write(|generation| generation % REST)?;
+        if self.generation.is_multiple_of(SYNCED_EVERY) { self.sync() } else { Ok(()) }
+    }
+
+    /// Makes what is marked durable. The two syncs keep the third slot whole while the others may not be, and the other way round.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.place.sync()?;
+        self.write(|_| REST)?;
+        self.place.sync()
+    }
+
+    fn write(&mut self, slot: impl Fn(u64) -> u64) -> io::Result<()> {
         self.generation += 1;
         let mut bytes = Vec::with_capacity(slot_size(self.marks.len()));
         bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.extend_from_slice(&(self.marks.len() as u64).to_be_bytes());
         for (sequence, hash) in &self.marks {
             bytes.extend_from_slice(&sequence.to_be_bytes());
             bytes.extend_from_slice(hash);
         }
         let check = blake3::hash(&bytes);
         bytes.extend_from_slice(check.as_bytes());
-        let slot = self.generation % 2;
-        self.file.write_all_at(&bytes, slot * bytes.len() as u64)?;
-        if self.generation.is_multiple_of(SYNCED_EVERY) { self.sync() } else { Ok(()) }
+        self.place.write(&bytes, slot(self.generation) * stride(self.marks.len()))
     }
 }
 
-#[cfg(test)]
-impl HeadFile {
-    /// A file on a disk that is full: every write of it fails.
-    pub(super) fn on_a_full_disk(shards: usize) -> Self {
-        let file = OpenOptions::new().read(true).write(true).open("/dev/full").expect("Linux has it");
-        Self { file, generation: 0, marks: vec![(0, GENESIS); shards] }
-    }
+/// The marks of an empty log.
+pub(super) fn unmarked(shards: usize) -> Vec<Mark> {
+    vec![(0, GENESIS); shards]
 }
 
 fn slot_size(shards: usize) -> usize {
-    8 + shards * 40 + 32
+    16 + shards * 40 + 32
+}
+
+fn stride(shards: usize) -> u64 {
+    (slot_size(shards) as u64).next_multiple_of(STRIDE)
 }
 
 fn decode(bytes: &[u8], shards: usize) -> Option<(u64, Vec<Mark>)> {
@@ -107,30 +144,20 @@ fn decode(bytes: &[u8], shards: usize) -> Option<(u64, Vec<Mark>)> {
     if blake3::hash(content).as_bytes() != check {
         return None;
     }
-    let (generation, marks) = content.split_at(8);
+    let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
+    let (generation, content) = content.split_at(8);
+    let (count, marks) = content.split_at(8);
+    if number(count)? != shards as u64 {
+        return None;
+    }
     let mark = |mark: &[u8]| {
         let (sequence, hash) = mark.split_at(8);
-        Some((u64::from_be_bytes(sequence.try_into().ok()?), hash.try_into().ok()?))
+        Some((number(sequence)?, hash.try_into().ok()?))
     };
     let marks = marks.chunks_exact(40).map(mark).collect::<Option<Vec<_>>>()?;
-    Some((u64::from_be_bytes(generation.try_into().ok()?), marks))
+    Some((number(generation)?, marks))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_torn_slot_leaves_the_one_before() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("HEAD");
-        let mut head = HeadFile::open(&path, 2).expect("new");
-        head.advance([(0, (5, [1; 32]))].into_iter()).expect("written");
-        head.advance([(1, (7, [2; 32]))].into_iter()).expect("written");
-        let reopened = HeadFile::open(&path, 2).expect("whole");
-        assert_eq!(reopened.marks(), [(5, [1; 32]), (7, [2; 32])]);
-        // Generation 2 stands in slot 0.
-        reopened.file.write_all_at(&[0xff; 9], 4).expect("damaged");
-        assert_eq!(HeadFile::open(&path, 2).expect("whole").marks(), [(5, [1; 32]), (0, GENESIS)]);
-    }
-}
+#[path = "head_tests.rs"]
+pub(super) mod tests;

@@ -48,6 +48,12 @@ pub(super) fn shard_key(shard: ShardId, number: u64) -> [u8; 10] {
     key
 }
 
+/// Key of how far a kind was dropped: shard and kind.
+pub(super) fn kind_key(shard: ShardId, kind: u16) -> [u8; 4] {
+    let ([a, b], [c, d]) = (shard.to_be_bytes(), kind.to_be_bytes());
+    [a, b, c, d]
+}
+
 /// The number in a [`shard_key`].
 pub(super) fn number_of(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(2..10)?.try_into().ok()?))

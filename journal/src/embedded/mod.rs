@@ -4,6 +4,7 @@ mod committer;
 mod directory;
 mod head;
 mod layout;
+mod retention;
 mod store;
 mod tail;
 
@@ -18,7 +19,8 @@ use tokio::sync::watch;
 
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::port::{
-    Appended, Claim, Head, Journal, Millis, NewRecord, Record, Sequence, ShardId, Snapshot, SnapshotEntry,
+    Appended, Claim, Dropping, Head, Horizon, Journal, Millis, NewRecord, Record, Sequence, ShardId, Snapshot,
+    SnapshotEntry,
 };
 use committer::{Change, Committer};
 use directory::Directory;
@@ -70,7 +72,11 @@ impl EmbeddedJournal {
     /// Opens or creates a log, checks its end against HEAD and the chain of each shard's last block.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let directory = Directory::lock(&options.directory)?;
-        let shards = directory.shards(options.shards)?;
+        let recorded = directory.recorded()?;
+        if let Some(recorded) = recorded.filter(|recorded| *recorded != options.shards) {
+            return Err(OpenError::ShardCount { recorded, configured: options.shards });
+        }
+        let shards = options.shards;
         let storage = |error: fjall::Error| OpenError::Storage(error.to_string());
         let database = Database::builder(directory.path.join("db"))
             .cache_size(CACHE)
@@ -79,26 +85,15 @@ impl EmbeddedJournal {
             .open()
             .map_err(storage)?;
         let store = Store::open(&database).map_err(storage)?;
-        let head_path = directory.path.join("HEAD");
-        let fault = |source| OpenError::Directory { path: head_path.display().to_string(), source };
-        let mut head = HeadFile::open(&head_path, usize::from(shards)).map_err(fault)?;
         let ends = (0..shards).map(|shard| store.tail(shard)).collect::<Result<Vec<_>, _>>()?;
-        if !head.is_whole() {
-            if ends.iter().any(|(end, _)| end.sequence > 0) && !options.accept_loss {
-                return Err(OpenError::HeadLost { path: head_path.display().to_string() });
-            }
-            head.begin(&directory.path).map_err(fault)?;
+        let head = open_head(&directory, recorded.is_some(), &store, &ends, options.accept_loss)?;
+        for (shard, (end, _)) in (0..shards).zip(&ends) {
+            check_against_head(&store, shard, end, head.marks()[usize::from(shard)])?;
         }
-        let mut tails = Vec::new();
-        for (shard, (end, epoch)) in (0..shards).zip(ends) {
-            let (marked, hash) = head.marks()[usize::from(shard)];
-            check_against_head(&store, shard, &end, (marked, hash), options.accept_loss)?;
-            tails.push(Tail::new(end, epoch));
+        if recorded.is_none() {
+            directory.record(shards)?;
         }
-        if options.accept_loss {
-            let marks = tails.iter().map(|tail| (tail.head.sequence, tail.head.hash)).enumerate();
-            head.advance(marks.collect::<Vec<_>>().into_iter()).and_then(|()| head.sync()).map_err(fault)?;
-        }
+        let tails = ends.into_iter().map(|(end, epoch)| Tail::new(end, epoch)).collect();
         let committer = Committer::start(database, head)
             .map_err(|source| OpenError::Directory { path: "the journal's thread".to_owned(), source })?;
         let shared = Arc::new(Shared::new(store, tails, committer.handle(), options.clock));
@@ -112,6 +107,11 @@ impl EmbeddedJournal {
     /// Writes into the lock file where this process can be asked, for those who find the log locked.
     pub fn set_holder(&self, address: &str) -> std::io::Result<()> {
         self.directory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).set_holder(address)
+    }
+
+    /// Bytes of the log's records on the disk, without the engine's own journal.
+    pub fn disk_space(&self) -> u64 {
+        self.shared.store.blocks.disk_space()
     }
 
     /// Waits until everything asked for is durable, then stops writing. Later appends answer `Closed`.
@@ -140,14 +140,37 @@ impl EmbeddedJournal {
     }
 }
 
-fn check_against_head(
+/// HEAD of a log: made with it, found whole ever after. Where loss is accepted, it is made anew from what is there.
+fn open_head(
+    directory: &Directory,
+    was_made: bool,
     store: &Store,
-    shard: ShardId,
-    end: &Head,
-    (marked, hash): head::Mark,
+    ends: &[(Head, u64)],
     accept_loss: bool,
-) -> Result<(), OpenError> {
-    if accept_loss || marked == 0 {
+) -> Result<HeadFile, OpenError> {
+    let path = directory.path.join("HEAD");
+    let fault = |source| OpenError::Directory { path: path.display().to_string(), source };
+    let unmarked = head::unmarked(ends.len());
+    let found = HeadFile::open(&path, ends.len()).map_err(fault)?;
+    let marks_records = found.as_ref().is_some_and(|head| head.marks() != unmarked);
+    if !was_made && (marks_records || !store.is_empty()?) {
+        let path = directory.path.join(directory::META).display().to_string();
+        return Err(OpenError::MetaLost { path, format: directory::FORMAT });
+    }
+    match found {
+        _ if accept_loss => {
+            let marks = ends.iter().map(|(end, _)| (end.sequence, end.hash)).collect();
+            HeadFile::create(&path, marks).map_err(fault)
+        }
+        Some(head) => Ok(head),
+        // It is put into its place whole: one that is there and not whole was damaged.
+        None if was_made || path.exists() => Err(OpenError::HeadLost { path: path.display().to_string() }),
+        None => HeadFile::create(&path, unmarked).map_err(fault),
+    }
+}
+
+fn check_against_head(store: &Store, shard: ShardId, end: &Head, (marked, hash): head::Mark) -> Result<(), OpenError> {
+    if marked == 0 {
         return Ok(());
     }
     if end.sequence < marked {
@@ -241,7 +264,8 @@ impl Journal for EmbeddedJournal {
     }
 
     async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), AppendError> {
-        self.check_shard(snapshot.shard)?;
+        let shard = self.check_shard(snapshot.shard)?;
+        let _kept_as_they_are = self.shared.keeping(shard).await;
         let changes = self.blocking(move |store| snapshot_changes(store, &snapshot)).await?;
         self.shared.commit(changes).await
     }
@@ -290,6 +314,17 @@ impl Journal for EmbeddedJournal {
         self.shared.commit(vec![Change::Remove(erasable, id.as_bytes().to_vec())]).await
     }
 
+    async fn drop_payloads(&self, shard: ShardId, kind: u16, up_to: Sequence) -> Result<Dropping, AppendError> {
+        self.check_shard(shard)?;
+        let writer = Arc::clone(&self.shared);
+        shielded(async move { writer.drop_payloads(shard, kind, up_to).await }).await
+    }
+
+    async fn horizon(&self, shard: ShardId) -> Result<Horizon, ReadError> {
+        self.check_shard(shard)?;
+        self.blocking(move |store| store.horizon(shard)).await
+    }
+
     async fn verify(&self, shard: ShardId, from: Sequence) -> Result<Head, ReadError> {
         self.check_shard(shard)?;
         self.blocking(move |store| store.verify(shard, from)).await
@@ -303,7 +338,7 @@ async fn shielded<T: Send + 'static>(
     tokio::spawn(write).await.map_err(|error| AppendError::Poisoned(format!("an append was interrupted: {error}")))?
 }
 
-/// What a new snapshot writes, and what it makes superfluous: all but the two newest.
+/// What a new snapshot writes, and what it makes superfluous: all but the two newest and the one at the horizon.
 fn snapshot_changes(store: &Store, snapshot: &Snapshot) -> Result<Vec<Change>, ReadError> {
     let Snapshot { shard, sequence, appended_at, manifest, entries } = snapshot;
     let mut changes = Vec::with_capacity(entries.len() + 1);
@@ -316,6 +351,8 @@ fn snapshot_changes(store: &Store, snapshot: &Snapshot) -> Result<Vec<Change>, R
     let mut older = store.snapshots(*shard)?;
     older.retain(|position| position < sequence);
     older.pop();
+    let horizon = store.horizon(*shard)?.sequence;
+    older.retain(|position| *position != horizon);
     for position in older {
         changes.push(Change::Remove(store.manifests.clone(), layout::shard_key(*shard, position).to_vec()));
         let entries = store.entry_keys(*shard, position)?;

@@ -10,7 +10,8 @@ use super::layout::{self, IndexRow};
 use crate::block::{self, Opened};
 use crate::error::ReadError;
 use crate::hash::GENESIS;
-use crate::port::{Head, Millis, Record, Sequence, ShardId, Snapshot, SnapshotEntry};
+use crate::kinds::{SHARD_OPENED, ShardOpened};
+use crate::port::{Head, Horizon, Millis, Record, Sequence, ShardId, Snapshot, SnapshotEntry};
 
 /// The keyspaces.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub(super) struct Store {
     pub(super) manifests: Keyspace,
     /// Entries of snapshots: shard, position, locomotive → version, state.
     pub(super) entries: Keyspace,
+    /// Up to where payloads were dropped: shard → position, append time; shard, kind → position that is done.
+    pub(super) horizons: Keyspace,
     /// Named cursors.
     pub(super) cursors: Keyspace,
     /// Text that can be erased.
@@ -34,7 +37,7 @@ pub(super) struct Store {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is given to map_err by name")]
-fn storage(error: fjall::Error) -> ReadError {
+pub(super) fn storage(error: fjall::Error) -> ReadError {
     ReadError::Storage(error.to_string())
 }
 
@@ -48,6 +51,7 @@ impl Store {
             members: keyspace("members")?,
             manifests: keyspace("manifests")?,
             entries: keyspace("entries")?,
+            horizons: keyspace("horizons")?,
             cursors: keyspace("cursors")?,
             erasable: keyspace("erasable")?,
         })
@@ -57,19 +61,21 @@ impl Store {
     pub(super) fn tail(&self, shard: ShardId) -> Result<(Head, u64), ReadError> {
         let all = layout::shard_key(shard, 0)..=layout::shard_key(shard, u64::MAX);
         let Some(last) = self.blocks.range(all).next_back() else {
-            return Ok((Head { sequence: 0, hash: GENESIS, appended_at: 0 }, 0));
+            return Ok((EMPTY, 0));
         };
         let (key, value) = last.into_inner().map_err(storage)?;
         let opened = open_block(shard, &key, &value)?;
-        let Some(record) = opened.records.last() else {
-            return Err(ReadError::Damaged { shard, sequence: 0, message: "an empty block".to_owned() });
-        };
-        let head = Head { sequence: record.sequence, hash: opened.after, appended_at: record.appended_at };
+        let head = Head { sequence: opened.last(), hash: opened.after, appended_at: opened.appended_at };
         Ok((head, opened.epoch))
     }
 
+    /// Whether no shard holds a record.
+    pub(super) fn is_empty(&self) -> Result<bool, ReadError> {
+        self.blocks.is_empty().map_err(storage)
+    }
+
     /// Blocks of a shard from the one that holds `from` on, each verified in itself.
-    fn blocks_from(
+    pub(super) fn blocks_from(
         &self,
         shard: ShardId,
         from: Sequence,
@@ -95,12 +101,15 @@ impl Store {
     ) -> Result<Vec<Record>, ReadError> {
         let mut records = Vec::new();
         let mut bytes = 0;
+        let mut chain = Chain::before(from);
         for opened in self.blocks_from(shard, from.max(1))? {
-            for record in opened?.records.into_iter().filter(|record| record.sequence >= from) {
+            let opened = opened?;
+            chain.go_on(shard, &opened)?;
+            for record in opened.records.into_iter().filter(|record| record.sequence >= from) {
                 if records.len() >= max_records || (bytes >= max_bytes && !records.is_empty()) {
                     return Ok(records);
                 }
-                bytes += record.payload.len();
+                bytes += record.payload.size();
                 records.push(record);
             }
         }
@@ -271,28 +280,70 @@ impl Store {
 
     /// Recomputes the chain from `from` to the end of the shard.
     pub(super) fn verify(&self, shard: ShardId, from: Sequence) -> Result<Head, ReadError> {
-        let mut head = Head { sequence: 0, hash: GENESIS, appended_at: 0 };
-        let mut next: Option<Sequence> = None;
+        let mut chain = Chain::before(from);
         for opened in self.blocks_from(shard, from.max(1))? {
-            let opened = opened?;
-            let first = opened.records.first().map_or(0, |record| record.sequence);
-            let damaged = |message: &str| ReadError::Damaged { shard, sequence: first, message: message.to_owned() };
-            if next.is_some_and(|next| next != first) || (next.is_none() && from <= 1 && first != 1) {
-                return Err(damaged("records before this one are missing"));
+            chain.go_on(shard, &opened?)?;
+        }
+        Ok(chain.end.map_or(EMPTY, |(head, _)| head))
+    }
+
+    /// The position and append time at the horizon.
+    pub(super) fn horizon(&self, shard: ShardId) -> Result<Horizon, ReadError> {
+        let value = self.horizons.get(shard.to_be_bytes()).map_err(storage)?;
+        let read = |value: &[u8]| {
+            let (sequence, rest) = layout::split_numbered(value)?;
+            let appended_at = Millis::from_be_bytes(rest.try_into().ok()?);
+            Some(Horizon { sequence, appended_at })
+        };
+        let malformed = || ReadError::Storage("the horizon of a shard is malformed".to_owned());
+        value.map_or(Ok(Horizon::default()), |value| read(&value).ok_or_else(malformed))
+    }
+}
+
+/// The end of a shard without records.
+const EMPTY: Head = Head { sequence: 0, hash: GENESIS, appended_at: 0 };
+
+/// Follows a shard from block to block. Each is whole in itself; here they are held against each other.
+struct Chain {
+    /// End and epoch of the block before; `None` where the reading began in the middle.
+    end: Option<(Head, u64)>,
+}
+
+impl Chain {
+    /// Before the block that holds a position.
+    fn before(from: Sequence) -> Self {
+        Self { end: (from <= 1).then_some((EMPTY, 0)) }
+    }
+
+    fn go_on(&mut self, shard: ShardId, opened: &Opened) -> Result<(), ReadError> {
+        let before = if opened.first == 1 { Some((EMPTY, 0)) } else { self.end };
+        let damaged =
+            |message: &str| Err(ReadError::Damaged { shard, sequence: opened.first, message: message.to_owned() });
+        if let Some((end, epoch)) = before {
+            if opened.first != end.sequence + 1 {
+                return damaged("records before this one are missing");
             }
-            if (next.is_some() || first == 1) && opened.before != head.hash {
-                return Err(damaged("the chain hash before this record is not that of the record before"));
+            if opened.before != end.hash {
+                return damaged("the chain hash before this record is not that of the record before");
             }
-            if let Some(last) = opened.records.last() {
-                if last.appended_at < head.appended_at {
-                    return Err(damaged("the append time runs backwards"));
-                }
-                head = Head { sequence: last.sequence, hash: opened.after, appended_at: last.appended_at };
-                next = Some(last.sequence + 1);
+            if opened.appended_at < end.appended_at {
+                return damaged("the append time runs backwards");
+            }
+            // Format and epoch of a block stand outside of the chain; the records that open a shard stand inside.
+            if opened.epoch != epoch && opened_epoch(opened) != Some(opened.epoch) {
+                return damaged("the epoch changes without a record that opens the shard");
             }
         }
-        Ok(head)
+        let head = Head { sequence: opened.last(), hash: opened.after, appended_at: opened.appended_at };
+        self.end = Some((head, opened.epoch));
+        Ok(())
     }
+}
+
+/// The epoch that a block's first record opens.
+fn opened_epoch(opened: &Opened) -> Option<u64> {
+    let first = opened.records.first().filter(|record| record.kind == SHARD_OPENED)?;
+    Some(ShardOpened::from_payload(first.payload.kept()?).ok()?.epoch)
 }
 
 fn open_block(shard: ShardId, key: &[u8], value: &[u8]) -> Result<Opened, ReadError> {
@@ -311,3 +362,7 @@ fn decode_entry(id: &[u8], value: &[u8]) -> Result<SnapshotEntry, ReadError> {
     let locomotive = std::str::from_utf8(id).map_err(|_| malformed())?;
     Ok(SnapshotEntry { locomotive: Arc::from(locomotive), version, state: Bytes::copy_from_slice(state) })
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

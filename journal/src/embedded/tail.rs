@@ -36,6 +36,8 @@ pub(super) struct Shared {
     tails: Vec<tokio::sync::Mutex<Tail>>,
     durable: Vec<Mutex<Head>>,
     followers: Vec<watch::Sender<Sequence>>,
+    /// Held by whoever changes which snapshots of a shard are there, or relies on it.
+    keeping: Vec<tokio::sync::Mutex<()>>,
     committer: Mutex<Option<mpsc::Sender<Request>>>,
     clock: Clock,
 }
@@ -46,6 +48,7 @@ impl Shared {
             store,
             durable: tails.iter().map(|tail| Mutex::new(tail.head)).collect(),
             followers: tails.iter().map(|tail| watch::Sender::new(tail.head.sequence)).collect(),
+            keeping: tails.iter().map(|_| tokio::sync::Mutex::new(())).collect(),
             tails: tails.into_iter().map(tokio::sync::Mutex::new).collect(),
             committer: Mutex::new(Some(committer)),
             clock,
@@ -66,6 +69,11 @@ impl Shared {
 
     pub(super) fn close(&self) {
         self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Waits for the right to change the snapshots and the horizon of a shard.
+    pub(super) async fn keeping(&self, shard: usize) -> tokio::sync::MutexGuard<'_, ()> {
+        self.keeping[shard].lock().await
     }
 
     fn committer(&self) -> Result<mpsc::Sender<Request>, AppendError> {
