@@ -71,6 +71,18 @@ impl Client {
         bail!("{} had too much to do for {ATTEMPTS} attempts", self.base)
     }
 
+    /// Asks for something long and gives its bytes as they come, with the status. It may take as long as it takes.
+    pub fn stream(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<(u16, impl std::io::Read + use<>)> {
+        let config = ureq::Agent::config_builder().timeout_connect(Some(TIMEOUT)).timeout_recv_response(Some(TIMEOUT));
+        let agent = ureq::Agent::from(config.http_status_as_error(false).build());
+        let request = ureq::http::Request::builder().method(method).uri(self.address(path));
+        let request = request.header("X-API-KEY", &self.key).header("content-type", "application/json");
+        let request = request.body(body.unwrap_or_default()).context("a request")?;
+        let response = agent.run(request).with_context(|| self.unreachable())?;
+        let status = response.status().as_u16();
+        Ok((status, response.into_body().into_reader()))
+    }
+
     fn unreachable(&self) -> String {
         format!("{} cannot be reached; start it with `cidp serve`, or name another with --url", self.base)
     }

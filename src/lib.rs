@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod dead_letters;
 pub mod http;
+pub mod keeping;
 pub mod live;
 pub mod monitor;
 pub mod problem;

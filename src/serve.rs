@@ -20,7 +20,7 @@ use crate::dead_letters::DeadLetterFiles;
 use crate::http::serve::ended;
 use crate::http::{self, App, Limits, Parts, ServedModel};
 use crate::sources::simulator::{self, Simulation};
-use crate::{monitor, scoring, training};
+use crate::{keeping, monitor, scoring, training};
 
 /// Records of a shard between two snapshots.
 pub const SNAPSHOT_EVERY: u64 = 50_000;
@@ -57,6 +57,13 @@ impl Log {
         }
     }
 
+    fn disk(&self) -> Option<Arc<EmbeddedJournal>> {
+        match self {
+            Self::Embedded(log) => Some(Arc::clone(log)),
+            Self::Memory(_) => None,
+        }
+    }
+
     async fn close(&self) {
         match self {
             Self::Embedded(log) => log.close().await,
@@ -90,6 +97,11 @@ pub async fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<()> 
     tasks.spawn(http::serve(http, http::router(Arc::clone(&app)), shutdown.clone()));
     tasks.spawn(http::serve(monitor, monitor::router(Arc::clone(&app)), shutdown.clone()));
     tasks.spawn(upkeep(app.parts.metrics.clone(), shutdown.clone()));
+    if let Some(retention) = config.retention {
+        let (journal, blueprint) = (Arc::clone(&app.parts.journal), Arc::clone(&app.parts.model.blueprint));
+        let clock = Arc::clone(&app.parts.clock);
+        tasks.spawn(keeping::retention::run(journal, blueprint, retention, clock, shutdown.clone()));
+    }
     let simulated = config.simulated > 0 && simulator::fits(&blueprint.definition);
     if simulated {
         let simulation = Simulation::new(&app.parts);
@@ -152,7 +164,8 @@ async fn assemble(
         tick_every: Duration::from_secs(1),
     })
     .await?;
-    Ok(Parts { fleet, model, keys, clock, dead_letters, journal, metrics, shutdown, limits: Limits::default() })
+    let (disk, retention, limits) = (log.disk(), config.retention, Limits::default());
+    Ok(Parts { fleet, model, keys, clock, dead_letters, journal, disk, retention, metrics, shutdown, limits })
 }
 
 /// Histograms gather samples until somebody drains them.

@@ -66,6 +66,36 @@ pub(crate) fn encode(
     (blocks, chain)
 }
 
+/// Encodes records of another log that were appended together, as they are.
+pub(crate) fn encode_again(
+    head: &AppendHead,
+    records: &[Record],
+    mut locate: impl FnMut(&Record, Sequence),
+) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut body = Vec::new();
+    let (mut first, mut count, mut before) = (head.first, 0, head.previous);
+    for (offset, record) in records.iter().enumerate() {
+        locate(record, first);
+        put_header(&mut body, head.appended_at, record.kind, record.occurred, record.stream.as_ref());
+        match &record.payload {
+            Payload::Kept(payload) => put_kept(&mut body, payload),
+            Payload::Dropped(digest) => {
+                varint::put(&mut body, DROPPED);
+                body.extend_from_slice(digest);
+            }
+        }
+        count += 1;
+        if body.len() >= FULL || offset + 1 == records.len() {
+            let bytes = close((first, count), (head.appended_at, head.epoch), &before, &body, &record.hash);
+            blocks.push(Block { first, bytes });
+            body.clear();
+            (first, count, before) = (record.sequence + 1, 0, record.hash);
+        }
+    }
+    blocks
+}
+
 fn header_of<'a>(head: &AppendHead, sequence: Sequence, record: &'a NewRecord) -> Header<'a> {
     Header {
         shard: head.shard,

@@ -282,6 +282,11 @@ pub async fn cursors_stand_where_they_were_put(journal: &dyn Journal) {
 pub async fn erasable_text_is_erased(journal: &dyn Journal) {
     journal.put_erasable("note-1", "vu par Marie").await.expect("kept");
     assert_eq!(journal.erasable("note-1").await.expect("read").as_deref(), Some("vu par Marie"));
+    journal.put_erasable("note-2", "vu par Paul").await.expect("kept");
+    let listed = |texts: Vec<(String, String)>| texts.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(listed(journal.erasables(None, 10).await.expect("read")), ["note-1", "note-2"]);
+    assert_eq!(listed(journal.erasables(Some("note-1"), 10).await.expect("read")), ["note-2"]);
+    assert_eq!(journal.erasables(None, 1).await.expect("read"), [("note-1".to_owned(), "vu par Marie".to_owned())]);
     journal.erase("note-1").await.expect("erased");
     assert_eq!(journal.erasable("note-1").await.expect("read"), None);
 }

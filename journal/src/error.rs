@@ -151,6 +151,14 @@ pub enum OpenError {
         /// The file.
         path: String,
     },
+    /// A restore into it was interrupted.
+    #[error(
+        "{directory}: a restore was interrupted here, so that records are missing: empty the directory and restore again"
+    )]
+    Unfinished {
+        /// The directory.
+        directory: String,
+    },
     /// Nothing says any more how it was made.
     #[error(
         "{path}, which says how the log was made, is missing, but records are there. Restore it from a backup, or write the number of \

@@ -1,6 +1,7 @@
 //! The log in memory, for tests: the same promises, nothing survives.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -282,6 +283,13 @@ impl Journal for MemoryJournal {
     async fn erase(&self, id: &str) -> Result<(), AppendError> {
         self.contents().erasable.remove(id);
         Ok(())
+    }
+
+    async fn erasables(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, String)>, ReadError> {
+        let contents = self.contents();
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.to_owned()));
+        let texts = contents.erasable.range((from, Bound::Unbounded));
+        Ok(texts.take(limit).map(|(id, text)| (id.clone(), text.clone())).collect())
     }
 
     async fn drop_payloads(&self, shard: ShardId, kind: u16, up_to: Sequence) -> Result<Dropping, AppendError> {

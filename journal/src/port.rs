@@ -273,6 +273,9 @@ pub trait Journal: Send + Sync + 'static {
     /// Erases the text kept under an id.
     async fn erase(&self, id: &str) -> Result<(), AppendError>;
 
+    /// Erasable texts with their ids, ordered by id, after `after`, at most `limit`.
+    async fn erasables(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, String)>, ReadError>;
+
     /// Drops the payloads of a shard's records of `kind` up to and with `up_to`. Their headers and digests stay, so that the chain still
     /// verifies; afterwards `up_to` is the [`Horizon`]. There must be a snapshot of just that position, from which a fold can begin later;
     /// whether it can be used by the program at hand is for the caller to see first.

@@ -2,6 +2,9 @@
 
 #![allow(missing_docs, reason = "a test binary has no public items")]
 
+#[path = "conformance/backup.rs"]
+mod backup;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -43,6 +43,10 @@ scope! {
     /// See [`Scope::Operate`].
     Operate
 }
+scope! {
+    /// See [`Scope::Admin`].
+    Admin
+}
 
 /// Whoever calls, with at least the scope `S`.
 #[derive(Debug)]

@@ -63,8 +63,8 @@ enum Command {
     /// The configuration.
     #[command(subcommand, after_help = "Example: cidp config show")]
     Config(ConfigCommand),
-    /// The log on disk.
-    #[command(subcommand, after_help = "Example: cidp log repair")]
+    /// The log on disk: figures, backup, restore, repair.
+    #[command(subcommand, after_help = "Example: cidp log stats")]
     Log(log::LogCommand),
     /// Whether the server is well; exit code 1 when it is not.
     #[command(after_help = "Example: cidp health && echo well")]
@@ -144,7 +144,7 @@ fn run(cli: Cli) -> Result<()> {
             operate::show(&config, cli.json);
             Ok(())
         }
-        Command::Log(log::LogCommand::Repair(arguments)) => log::repair(&arguments, &config, cli.json),
+        Command::Log(command) => log::run(&command, &config, cli.json),
         Command::Health(server) => operate::health(&server.client(&config), cli.json),
     }
 }

@@ -6,7 +6,7 @@ mod load;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use twin::instant::Millis;
+use twin::instant::{DAY, Millis};
 
 pub use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Origin, Settings};
@@ -30,6 +30,8 @@ pub struct Config {
     pub log_directory: PathBuf,
     /// `log.shards`.
     pub shards: u16,
+    /// `log.retention_days`: how long telemetry is kept; `None` for ever.
+    pub retention: Option<Millis>,
     /// `simulator.locomotives`; 0 turns it off.
     pub simulated: usize,
     /// `simulator.seed`.
@@ -91,7 +93,16 @@ impl Config {
         one_of("breaker.drift", &["on", "off"])?;
         one_of("kafka.partitioner", &["murmur2", "any"])?;
         one_of("twin.commission", &["first_sight", "registered"])?;
-        s.number("log.retention_days", 0, 36_500)?;
+        let late_window = s.duration("twin.late_window")?;
+        let retention = (s.number("log.retention_days", 0, 36_500)? as Millis) * DAY;
+        // Whether a late reading is known already is asked of telemetry that must still be there.
+        if retention > 0 && retention <= late_window {
+            let least = late_window / DAY + 1;
+            return Err(s.wrong(
+                "log.retention_days",
+                &format!("0 (for ever), or {least} or more: longer than twin.late_window"),
+            ));
+        }
         s.number("warehouse.retention_days", 0, 36_500)?;
         let node = match s.text("node.url") {
             "" => format!("http://{http}"),
@@ -109,7 +120,8 @@ impl Config {
             seed: s.number("simulator.seed", 0, u64::MAX)?,
             node,
             max_locomotives: s.number("twin.max_locomotives", 1, 10_000_000)? as usize,
-            late_window: s.duration("twin.late_window")?,
+            late_window,
+            retention: (retention > 0).then_some(retention),
             commission_at_first_sight: s.text("twin.commission") == "first_sight",
             api_key: settings.api_key.clone(),
             settings,
@@ -172,6 +184,15 @@ mod tests {
         assert!(message(with(&[], Some("[log\n"))).contains("cidp.toml"));
         assert!(message(with(&[], Some("[twin]\nlate_window = \"7x\"\n"))).contains("7d"));
         assert!(message(with(&[], Some("[log]\nshards = \"a\"\n"))).contains("cidp.toml"));
+    }
+
+    #[test]
+    fn telemetry_is_kept_longer_than_readings_may_be_late() {
+        assert_eq!(with(&[], None).expect("defaults").retention, None);
+        let days = |days: &str| with(&[("CIDP_LOG__RETENTION_DAYS", days)], None);
+        assert_eq!(days("8").expect("valid").retention, Some(8 * twin::instant::DAY));
+        let error = message(days("7"));
+        assert!(error.contains("log.retention_days") && error.contains("8 or more"), "{error}");
     }
 
     #[test]

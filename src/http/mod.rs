@@ -8,6 +8,7 @@ pub mod fleet;
 mod follow;
 pub mod health;
 pub mod history;
+pub mod log;
 pub mod model;
 pub mod notes;
 pub mod predict;
@@ -26,9 +27,11 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use journal::EmbeddedJournal;
 use journal::port::Journal;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
+use twin::instant::Millis;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -54,6 +57,10 @@ pub struct Parts {
     pub dead_letters: Arc<dyn DeadLetters>,
     /// The log, for erasable notes and for resuming a live stream.
     pub journal: Arc<dyn Journal>,
+    /// The same log, where it stands on this disk.
+    pub disk: Option<Arc<EmbeddedJournal>>,
+    /// How long telemetry is kept; `None` for ever.
+    pub retention: Option<Millis>,
     /// The metrics of this process.
     pub metrics: PrometheusHandle,
     /// Turns true when the server ends.
@@ -148,6 +155,8 @@ pub fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(fleet::fleet))
         .routes(routes!(model::card))
         .routes(routes!(health::metrics))
+        .routes(routes!(log::stats))
+        .routes(routes!(log::backup))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::page))
         .routes(routes!(docs::script))

@@ -13,7 +13,7 @@ use crate::schema::Document;
 use crate::stream::{Stream, is};
 
 /// The routes of the contract that this version has.
-const ROUTES: [(&str, &str); 24] = [
+const ROUTES: [(&str, &str); 26] = [
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -31,6 +31,8 @@ const ROUTES: [(&str, &str); 24] = [
     ("POST", "/alerts/{id}/acknowledge"),
     ("GET", "/fleet"),
     ("GET", "/model"),
+    ("GET", "/log/stats"),
+    ("POST", "/log/backups"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),

@@ -190,6 +190,10 @@ impl Journal for Log {
         self.inner.erasable(id).await
     }
 
+    async fn erasables(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, String)>, ReadError> {
+        self.inner.erasables(after, limit).await
+    }
+
     async fn erase(&self, id: &str) -> Result<(), AppendError> {
         self.inner.erase(id).await
     }

@@ -4,7 +4,9 @@ mod committer;
 mod directory;
 mod head;
 mod layout;
+mod restore;
 mod retention;
+mod space;
 mod store;
 mod tail;
 
@@ -27,6 +29,9 @@ use directory::Directory;
 use head::HeadFile;
 use store::Store;
 use tail::{Shared, Tail};
+
+pub use restore::{Restore, RestoreError};
+pub use space::Space;
 
 /// A clock: milliseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -71,6 +76,13 @@ pub struct EmbeddedJournal {
 impl EmbeddedJournal {
     /// Opens or creates a log, checks its end against HEAD and the chain of each shard's last block.
     pub fn open(options: Options) -> Result<Self, OpenError> {
+        if options.directory.join(restore::MARK).exists() {
+            return Err(OpenError::Unfinished { directory: options.directory.display().to_string() });
+        }
+        Self::open_even_unfinished(options)
+    }
+
+    fn open_even_unfinished(options: Options) -> Result<Self, OpenError> {
         let directory = Directory::lock(&options.directory)?;
         let recorded = directory.recorded()?;
         if let Some(recorded) = recorded.filter(|recorded| *recorded != options.shards) {
@@ -312,6 +324,11 @@ impl Journal for EmbeddedJournal {
     async fn erase(&self, id: &str) -> Result<(), AppendError> {
         let erasable = self.shared.store.erasable.clone();
         self.shared.commit(vec![Change::Remove(erasable, id.as_bytes().to_vec())]).await
+    }
+
+    async fn erasables(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, String)>, ReadError> {
+        let after = after.map(str::to_owned);
+        self.blocking(move |store| store.erasables(after.as_deref(), limit)).await
     }
 
     async fn drop_payloads(&self, shard: ShardId, kind: u16, up_to: Sequence) -> Result<Dropping, AppendError> {

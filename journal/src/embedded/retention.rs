@@ -26,9 +26,10 @@ impl Shared {
         let _kept_as_they_are = self.keeping(usize::from(shard)).await;
         self.move_horizon(shard, up_to).await?;
         let mut all = Dropping::default();
-        let mut done = self.blocking(move |store| store.dropped_up_to(shard, kind)).await?;
+        let (mut done, mut before) = self.blocking(move |store| store.dropped(shard, kind)).await?;
         while done < up_to {
-            let step = self.blocking(move |store| step(store, shard, kind, (done, up_to))).await?;
+            let step = self.blocking(move |store| step(store, shard, kind, (done, up_to), before)).await?;
+            before += step.dropped.bytes;
             self.commit(step.changes).await?;
             done = step.done;
             all.records += step.dropped.records;
@@ -72,8 +73,14 @@ struct Step {
     dropped: Dropping,
 }
 
-/// The next blocks after `done`, without the payloads up to `up_to`.
-fn step(store: &Store, shard: ShardId, kind: u16, (done, up_to): (Sequence, Sequence)) -> Result<Step, ReadError> {
+/// The next blocks after `done`, without the payloads up to `up_to`; `before` bytes of payloads were dropped until now.
+fn step(
+    store: &Store,
+    shard: ShardId,
+    kind: u16,
+    (done, up_to): (Sequence, Sequence),
+    before: u64,
+) -> Result<Step, ReadError> {
     let mut step = Step { changes: Vec::new(), done: up_to, dropped: Dropping::default() };
     let mut read = 0;
     for opened in store.blocks_from(shard, done + 1)? {
@@ -96,7 +103,7 @@ fn step(store: &Store, shard: ShardId, kind: u16, (done, up_to): (Sequence, Sequ
     step.changes.push(Change::Put(
         store.horizons.clone(),
         layout::kind_key(shard, kind).to_vec(),
-        layout::numbered(step.done, &[]),
+        layout::numbered(step.done, &(before + step.dropped.bytes).to_be_bytes()),
     ));
     Ok(step)
 }
@@ -108,9 +115,13 @@ impl Store {
         Ok(value.and_then(|value| layout::split_numbered(&value).map(|(appended_at, _)| appended_at as Millis)))
     }
 
-    /// Position up to which the payloads of a kind are gone.
-    fn dropped_up_to(&self, shard: ShardId, kind: u16) -> Result<Sequence, ReadError> {
+    /// Position up to which the payloads of a kind are gone, and how many bytes they had.
+    pub(super) fn dropped(&self, shard: ShardId, kind: u16) -> Result<(Sequence, u64), ReadError> {
         let value = self.horizons.get(layout::kind_key(shard, kind)).map_err(storage)?;
-        Ok(value.and_then(|value| layout::split_numbered(&value).map(|(done, _)| done)).unwrap_or_default())
+        let read = |value: fjall::UserValue| {
+            let (done, bytes) = layout::split_numbered(&value)?;
+            Some((done, u64::from_be_bytes(bytes.try_into().ok()?)))
+        };
+        Ok(value.and_then(read).unwrap_or_default())
     }
 }

@@ -273,6 +273,17 @@ impl Store {
         Ok(value.and_then(|value| layout::split_numbered(&value).map(|(sequence, _)| sequence)).unwrap_or_default())
     }
 
+    pub(super) fn erasables(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, String)>, ReadError> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let texts = self.erasable.range::<&[u8], _>((from, Bound::Unbounded)).take(limit);
+        let texts = texts.map(|guard| {
+            let (id, value) = guard.into_inner().map_err(storage)?;
+            Ok((text(&id), text(&value)))
+        });
+        texts.collect()
+    }
+
     pub(super) fn erasable(&self, id: &str) -> Result<Option<String>, ReadError> {
         let text = self.erasable.get(id).map_err(storage)?;
         Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))

@@ -9,10 +9,10 @@ use super::Clock;
 use super::committer::{self, Change, Request};
 use super::layout::{self, IndexRow};
 use super::store::Store;
-use crate::block::{self, AppendHead};
+use crate::block::{self, AppendHead, Block};
 use crate::error::AppendError;
 use crate::kinds::{SHARD_OPENED, ShardOpened};
-use crate::port::{Appended, Claim, FIRST_FOREIGN_KIND, Head, NewRecord, Sequence, ShardId};
+use crate::port::{Appended, Claim, FIRST_FOREIGN_KIND, Head, Millis, NewRecord, Record, Sequence, ShardId};
 
 /// Longest locomotive id, in bytes.
 const MAX_ID: usize = 255;
@@ -145,6 +145,61 @@ impl Shared {
         Ok(moved)
     }
 
+    /// Takes records of a backup as they are: consecutive records of one shard right after its end.
+    pub(super) async fn take_over(&self, records: &[Record]) -> Result<(), AppendError> {
+        let Some((first, last)) = records.first().zip(records.last()) else {
+            return Ok(());
+        };
+        let shard = first.shard;
+        let mut tail = self.tails[usize::from(shard)].lock().await;
+        if tail.head.sequence + 1 != first.sequence {
+            let (expected, actual) = (first.sequence - 1, tail.head.sequence);
+            return Err(AppendError::Conflict { shard, expected, actual });
+        }
+        let mut changes = Vec::with_capacity(records.len() + 8);
+        let mut previous = tail.head.hash;
+        for together in records.chunk_by(|a, b| a.appended_at == b.appended_at && b.kind != SHARD_OPENED) {
+            let (head, end) = (&together[0], &together[together.len() - 1]);
+            if head.kind == SHARD_OPENED
+                && let Ok(opened) = ShardOpened::from_payload(head.content()?)
+            {
+                tail.epoch = opened.epoch;
+            }
+            let (first, appended_at, epoch) = (head.sequence, head.appended_at, tail.epoch);
+            let head = AppendHead { shard, first, appended_at, epoch, previous };
+            let blocks = block::encode_again(&head, together, |record, block| self.locate(&mut changes, record, block));
+            changes.extend(blocks.into_iter().map(|block| self.put_block(shard, block)));
+            changes.push(self.put_time(shard, appended_at, end.sequence));
+            previous = end.hash;
+        }
+        let (sequence, hash, appended_at) = (last.sequence, last.hash, last.appended_at);
+        committer::commit(&self.committer()?, changes, Some((usize::from(shard), (sequence, hash)))).await?;
+        tail.head = Head { sequence, hash, appended_at };
+        *self.durable[usize::from(shard)].lock().unwrap_or_else(PoisonError::into_inner) = tail.head;
+        Ok(())
+    }
+
+    fn locate(&self, changes: &mut Vec<Change>, record: &Record, block: Sequence) {
+        let Some(stream) = &record.stream else { return };
+        let Record { shard, sequence, kind, appended_at, occurred, .. } = *record;
+        let row = IndexRow { shard, block, sequence, kind, appended_at, occurred };
+        let key = layout::stream_key(&stream.locomotive, stream.version);
+        changes.push(Change::Put(self.store.index.clone(), key, row.encode()));
+        if stream.version == 1 {
+            let key = layout::member_key(shard, &stream.locomotive);
+            changes.push(Change::Put(self.store.members.clone(), key, Vec::new()));
+        }
+    }
+
+    fn put_block(&self, shard: ShardId, block: Block) -> Change {
+        Change::Put(self.store.blocks.clone(), layout::shard_key(shard, block.first).to_vec(), block.bytes)
+    }
+
+    fn put_time(&self, shard: ShardId, appended_at: Millis, last: Sequence) -> Change {
+        let key = layout::shard_key(shard, appended_at.max(0) as u64).to_vec();
+        Change::Put(self.store.times.clone(), key, layout::numbered(last, &[]))
+    }
+
     async fn write(
         &self,
         tail: &mut Tail,
@@ -170,12 +225,8 @@ impl Shared {
         };
         let (blocks, hash) = block::encode(&head, records, locate);
         let last = tail.head.sequence + records.len() as u64;
-        for block in blocks {
-            let key = layout::shard_key(shard, block.first).to_vec();
-            changes.push(Change::Put(self.store.blocks.clone(), key, block.bytes));
-        }
-        let time = layout::shard_key(shard, appended_at.max(0) as u64).to_vec();
-        changes.push(Change::Put(self.store.times.clone(), time, layout::numbered(last, &[])));
+        changes.extend(blocks.into_iter().map(|block| self.put_block(shard, block)));
+        changes.push(self.put_time(shard, appended_at, last));
         committer::commit(&self.committer()?, changes, Some((usize::from(shard), (last, hash)))).await?;
         tail.head = Head { sequence: last, hash, appended_at };
         *self.durable[usize::from(shard)].lock().unwrap_or_else(PoisonError::into_inner) = tail.head;
