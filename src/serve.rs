@@ -24,6 +24,8 @@ use crate::{keeping, monitor, scoring, training};
 
 /// Records of a shard between two snapshots.
 pub const SNAPSHOT_EVERY: u64 = 50_000;
+/// How long a locomotive may say nothing before its twin leaves memory.
+pub const IDLE_AFTER: Duration = Duration::from_mins(10);
 /// Most readings of a shard that wait to become durable.
 pub const WAITING_MOST: usize = 100_000;
 /// Most readings of one append of a shard.
@@ -159,6 +161,7 @@ async fn assemble(
         clock: Arc::clone(&clock),
         dead_letters: Arc::clone(&dead_letters) as Arc<dyn actors::DeadLetters>,
         snapshot_every: SNAPSHOT_EVERY,
+        idle_after: IDLE_AFTER,
         max_waiting_readings: WAITING_MOST,
         max_batch_readings: BATCH_MOST,
         tick_every: Duration::from_secs(1),

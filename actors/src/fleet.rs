@@ -5,21 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use ractor::{Actor, ActorRef};
 use tokio::sync::{broadcast, oneshot};
 use twin::command::Command;
 use twin::event::Cause;
 use twin::ids::{LocomotiveId, shard_of};
-use twin::instant::Millis;
 use twin::wire::Addressed;
 
 use crate::ingest::{Batch, CommandError, IngestError, IngestOutcome, StartError};
 use crate::options::Options;
-use crate::past::{At, Past, PastError, PastEvent, PastFleet, PastTwin};
+use crate::past::{At, FleetAt, Past, PastError, PastEvent, PastFleet, PastTwin};
 use crate::shard::messages::{CommandRequest, Door, IngestRequest, ShardMessage, Waiting};
 use crate::shard::{self, Ground};
 use crate::status::{FleetStatus, ShardState};
-use crate::supervisor::{FleetMessage, Supervisor};
+use crate::supervisor::{Supervised, Supervisor};
 use crate::view::{Published, TwinView};
 
 /// Publications that a slow subscriber may lag behind before it sees a gap.
@@ -32,7 +30,7 @@ pub struct Fleet(Arc<Running>);
 struct Running {
     ground: Arc<Ground>,
     doors: Vec<Arc<Door>>,
-    supervisor: ActorRef<FleetMessage>,
+    supervisor: Supervised,
     stopping: Arc<AtomicBool>,
 }
 
@@ -45,15 +43,14 @@ impl Fleet {
         let doors: Vec<_> = (0..options.journal.shards()).map(|shard| Arc::new(Door::new(shard))).collect();
         let past = Past::new(Arc::clone(&options.journal), Arc::clone(&options.blueprint));
         let (published, _) = broadcast::channel(PUBLICATIONS_KEPT);
-        let tick_every = options.tick_every;
         let ground = Arc::new(Ground { options, past, published, locomotives: Arc::default() });
         let stopping = Arc::new(AtomicBool::new(false));
         let supervisor = Supervisor::new(Arc::clone(&ground), doors.clone(), Arc::clone(&stopping));
-        let started = Actor::spawn(None, supervisor, tick_every).await;
-        let (supervisor, _) = started.map_err(|error| StartError::Actor(error.to_string()))?;
+        let started = Supervised::start(supervisor).await;
+        let supervisor = started.map_err(|error| StartError::Actor(error.to_string()))?;
         let fleet = Self(Arc::new(Running { ground, doors, supervisor, stopping }));
         let Running { ground, doors, supervisor, .. } = &*fleet.0;
-        let opened = join_all(doors.iter().map(|door| shard::open(ground, door, supervisor.get_cell()))).await;
+        let opened = join_all(doors.iter().map(|door| shard::open(ground, door, supervisor.cell()))).await;
         for (door, opened) in fleet.0.doors.iter().zip(opened) {
             if let Err(reason) = opened {
                 fleet.stop().await;
@@ -165,8 +162,8 @@ impl Fleet {
     }
 
     /// See [`Past::fleet_at`].
-    pub async fn fleet_at(&self, at: Millis) -> Result<PastFleet, PastError> {
-        self.0.ground.past.fleet_at(at).await
+    pub async fn fleet_at(&self, at: FleetAt) -> Result<PastFleet, PastError> {
+        self.0.ground.past.fleet_at(at, |_| {}).await
     }
 
     /// See [`Past::history`].
@@ -191,9 +188,7 @@ impl Fleet {
             door.set_state(ShardState::Stopped);
         };
         join_all(self.0.doors.iter().map(stop)).await;
-        if let Err(error) = self.0.supervisor.stop_and_wait(None, None).await {
-            tracing::debug!(%error, "the fleet's actor had stopped before");
-        }
+        self.0.supervisor.stop().await;
     }
 
     fn door(&self, id: &str) -> &Arc<Door> {

@@ -9,6 +9,8 @@ use rustc_hash::FxHashMap;
 /// Handles of one shard.
 pub(crate) struct Meter {
     pub(crate) restarts: Counter,
+    /// Twins that did not prove themselves when they were read again.
+    pub(crate) mismatches: Counter,
     pub(crate) mailbox_depth: Gauge,
     pub(crate) fold_seconds: Histogram,
     pub(crate) append_seconds: Histogram,
@@ -32,6 +34,7 @@ impl Meter {
     pub(crate) fn of(shard: u16) -> Self {
         Self {
             restarts: metrics::counter!("cidp_actor_restarts_total"),
+            mismatches: metrics::counter!("cidp_state_mismatches_total"),
             mailbox_depth: metrics::gauge!("cidp_actor_mailbox_depth"),
             fold_seconds: metrics::histogram!("cidp_fold_seconds"),
             append_seconds: metrics::histogram!("cidp_log_append_seconds"),

@@ -33,8 +33,10 @@ pub struct Options {
     pub clock: Clock,
     /// Where refused readings are kept.
     pub dead_letters: Arc<dyn DeadLetters>,
-    /// Records of a shard between two snapshots; a clean stop makes one in any case.
+    /// Records of a shard between two snapshots; a new hour and a clean stop make one in any case, where anything moved.
     pub snapshot_every: u64,
+    /// How long a twin may be idle before it leaves memory; the log has it.
+    pub idle_after: Duration,
     /// Most readings of a shard that are accepted and not yet durable; beyond it `Overloaded` is the answer.
     pub max_waiting_readings: usize,
     /// Most readings that a shard folds into one append (a single larger request still goes in one).

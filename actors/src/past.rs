@@ -2,22 +2,21 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use journal::port::Journal;
+use journal::error::ReadError;
+use journal::port::{Horizon, Journal};
+use tokio::task::JoinSet;
 use twin::codec;
 use twin::event::{Cause, Event};
 use twin::fold::Blueprint;
 use twin::ids::{LocomotiveId, shard_of};
 use twin::instant::Millis;
 
-use crate::replay::{self, Definitions, ReplayError, Replayed, ShardReplay};
-use crate::snapshots;
+use crate::replay::{self, Definitions, ReplayError, Replayed, ShardReplay, Told};
+use crate::single::{self, Learning};
 use crate::view::TwinView;
 
 /// Why the past cannot be told.
 pub type PastError = ReplayError;
-
-/// Records of one locomotive read at a time.
-const PAGE: usize = 1_024;
 
 /// A moment in one twin's past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +25,15 @@ pub enum At {
     Time(Millis),
     /// After this event.
     Version(u64),
+}
+
+/// A moment in a fleet's past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FleetAt {
+    /// What was known at this time: the events appended up to it.
+    Time(Millis),
+    /// A cut that was given with an answer: the last position of each shard that belongs to it. A shard that is not named stands at nothing.
+    Cut(Vec<(u16, u64)>),
 }
 
 /// A twin as it was.
@@ -81,6 +89,9 @@ impl Past {
     }
 
     /// One twin at a moment; `None` before its first event, or where it is not known.
+    ///
+    /// # Errors
+    /// `Dropped` for a moment before the horizon of its shard: what was known then is gone.
     pub async fn twin_at(&self, id: &str, at: At) -> Result<Option<PastTwin>, PastError> {
         let version = match at {
             At::Version(version) => Some(version),
@@ -93,24 +104,84 @@ impl Past {
             return Ok(None);
         };
         let shard = shard_of(id.as_str(), self.journal.shards());
-        let Some(twin) = self.rebuild(&id, shard, version).await? else {
+        self.check_horizon(&id, shard, at).await?;
+        let Some(twin) = self.rebuild(&id, shard, version, u64::MAX).await? else {
             return Ok(None);
         };
         let state_hash = codec::state_hash(&twin.state);
         Ok(Some(PastTwin { view: view_of(id, shard, twin), state_hash }))
     }
 
-    /// The whole fleet at a moment.
-    pub async fn fleet_at(&self, at: Millis) -> Result<PastFleet, PastError> {
-        let mut fleet = PastFleet { twins: Vec::new(), cut: Vec::new() };
-        for shard in 0..self.journal.shards() {
-            let position = self.journal.position_at(shard, at).await?;
-            let replay = ShardReplay::run(&*self.journal, shard, position, &self.current).await?;
-            fleet.twins.extend(replay.twins.into_iter().map(|(id, twin)| view_of(id, shard, twin)));
-            fleet.cut.push((shard, position));
+    /// Refuses a moment that lies before the horizon. A version that was still the newest one there is told.
+    async fn check_horizon(&self, id: &LocomotiveId, shard: u16, at: At) -> Result<(), PastError> {
+        let horizon = self.journal.horizon(shard).await?;
+        let is_gone = horizon.sequence > 0
+            && match at {
+                At::Time(at) => at < horizon.appended_at,
+                At::Version(version) => {
+                    let next = self.journal.read_locomotive(id.as_str(), version + 1, 1).await?;
+                    next.first().is_some_and(|next| next.sequence <= horizon.sequence)
+                }
+            };
+        if is_gone { Err(dropped(shard, horizon)) } else { Ok(()) }
+    }
+
+    /// The whole fleet at a moment, its shards side by side. `told` hears how many of them are folded.
+    ///
+    /// # Errors
+    /// `NoSuchCut` for a cut through shards or positions that the log does not have, `Dropped` for one before a horizon.
+    pub async fn fleet_at(&self, at: FleetAt, told: impl Fn(usize)) -> Result<PastFleet, PastError> {
+        let cut = self.cut(at).await?;
+        for &(shard, position) in &cut {
+            let horizon = self.journal.horizon(shard).await?;
+            if position < horizon.sequence {
+                return Err(dropped(shard, horizon));
+            }
         }
-        fleet.twins.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        Ok(fleet)
+        let mut shards = JoinSet::new();
+        for &(shard, position) in &cut {
+            let (journal, current) = (Arc::clone(&self.journal), Arc::clone(&self.current));
+            shards.spawn(async move {
+                let replay = ShardReplay::run(&*journal, shard, position, &current).await?;
+                let view = |(id, told): (LocomotiveId, Told)| Ok(view_of(id, shard, told.twin()?));
+                replay.twins.into_iter().map(view).collect::<Result<Vec<_>, PastError>>()
+            });
+        }
+        let mut twins = Vec::new();
+        let mut folded = 0;
+        while let Some(shard) = shards.join_next().await {
+            let interrupted = |error: tokio::task::JoinError| ReadError::Storage(format!("a replay was lost: {error}"));
+            twins.extend(shard.map_err(interrupted)??);
+            folded += 1;
+            told(folded);
+        }
+        twins.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        Ok(PastFleet { twins, cut })
+    }
+
+    async fn cut(&self, at: FleetAt) -> Result<Vec<(u16, u64)>, PastError> {
+        let shards = self.journal.shards();
+        let mut cut: Vec<(u16, u64)> = (0..shards).map(|shard| (shard, 0)).collect();
+        match at {
+            FleetAt::Time(at) => {
+                for (shard, position) in &mut cut {
+                    *position = self.journal.position_at(*shard, at).await?;
+                }
+            }
+            FleetAt::Cut(asked) => {
+                for (shard, position) in asked {
+                    if shard >= shards {
+                        return Err(PastError::NoSuchCut { shard, position, last: 0 });
+                    }
+                    let last = self.journal.head(shard).await?.sequence;
+                    if position > last {
+                        return Err(PastError::NoSuchCut { shard, position, last });
+                    }
+                    cut[usize::from(shard)].1 = position;
+                }
+            }
+        }
+        Ok(cut)
     }
 
     /// Events of one locomotive after a version, in order, at most `limit`.
@@ -119,112 +190,61 @@ impl Past {
             return Ok(Vec::new());
         };
         let records = self.journal.read_locomotive(id, after_version + 1, limit).await?;
-        let mut definitions = self.definitions();
+        let mut definitions = Definitions::clone(&self.definitions());
         let mut events = Vec::with_capacity(records.len());
         for record in &records {
             let Some(stream) = &record.stream else {
                 continue;
             };
-            let decoded = match replay::decode(record, &definitions.blueprints) {
-                Err(_) => {
-                    definitions = self.read_definitions(record.shard).await?;
-                    replay::decode(record, &definitions.blueprints)
+            let mut learning = Learning::Manifest;
+            let (event, cause) = loop {
+                match replay::decode(record, &definitions.blueprints) {
+                    Ok(decoded) => break decoded,
+                    Err(error) => {
+                        learning = learning.step(&*self.journal, record.shard, error, &mut definitions).await?;
+                    }
                 }
-                decoded => decoded,
             };
-            let (event, cause) = decoded?;
             let (sequence, shard, appended_at) = (record.sequence, record.shard, record.appended_at);
             let locomotive = locomotive.clone();
             events.push(PastEvent { locomotive, version: stream.version, sequence, shard, appended_at, event, cause });
         }
+        self.keep(definitions);
         Ok(events)
     }
 
-    /// One twin up to and with `version`; `None` when the log does not hold that version.
+    /// See [`single::rebuild`].
     pub(crate) async fn rebuild(
         &self,
         id: &LocomotiveId,
         shard: u16,
         version: u64,
+        entries_up_to: u64,
     ) -> Result<Option<Replayed>, PastError> {
-        let target = self.journal.read_locomotive(id.as_str(), version, 1).await?;
-        let Some(last) = target.first() else {
-            return Ok(None);
-        };
-        // What a snapshot at the horizon holds is still true of a twin that had not moved for some time then.
-        let at_most = last.sequence.max(self.journal.horizon(shard).await?.sequence);
-        let (mut twin, mut definitions) = self.begin(id, shard, at_most, version).await?;
-        while twin.version < version {
-            let records = self.journal.read_locomotive(id.as_str(), twin.version + 1, PAGE).await?;
-            if records.is_empty() {
-                return Ok(None);
-            }
-            for record in &records {
-                let Some(stream) = record.stream.as_ref().filter(|stream| stream.version <= version) else {
-                    break;
-                };
-                if replay::decode(record, &definitions.blueprints).is_err() {
-                    definitions = self.read_definitions(shard).await?;
-                }
-                twin.fold(record, stream, &definitions.blueprints)?;
-            }
-        }
-        Ok(Some(twin))
-    }
-
-    /// Where the folding of one twin begins: its entry in the newest usable snapshot that is not beyond `version`, or nothing.
-    async fn begin(
-        &self,
-        id: &LocomotiveId,
-        shard: u16,
-        at_most: u64,
-        version: u64,
-    ) -> Result<(Replayed, Arc<Definitions>), PastError> {
-        let mut at_most = at_most;
-        while let Some((position, manifest, entry)) = self.journal.snapshot_entry(shard, at_most, id.as_str()).await? {
-            if entry.version > version {
-                at_most = position.saturating_sub(1);
-                continue;
-            }
-            match snapshots::restore_one(&entry, &manifest) {
-                Ok((twin, texts)) => return Ok((twin, self.learn(&texts)?)),
-                Err(reason) => {
-                    tracing::warn!(shard, position, %reason, "a snapshot's entry is ignored; the one before it or the log is read");
-                    at_most = position.saturating_sub(1);
-                }
-            }
-        }
-        Ok((Replayed::empty(), self.definitions()))
+        let mut definitions = Definitions::clone(&self.definitions());
+        let rebuilt = single::rebuild(&*self.journal, (shard, id), version, entries_up_to, &mut definitions).await?;
+        self.keep(definitions);
+        Ok(rebuilt)
     }
 
     fn definitions(&self) -> Arc<Definitions> {
         Arc::clone(&self.definitions.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn learn(&self, texts: &[String]) -> Result<Arc<Definitions>, PastError> {
-        let known = self.definitions();
+    /// Remembers definitions that were found on the way.
+    fn keep(&self, found: Definitions) {
+        let mut known = self.definitions.write().unwrap_or_else(PoisonError::into_inner);
         let mut more = Definitions::clone(&known);
-        for text in texts {
-            more.add_text(text)?;
+        found.known.into_iter().for_each(|blueprint| more.add(blueprint));
+        if more.known.len() > known.known.len() {
+            *known = Arc::new(more);
         }
-        if more.known.len() == known.known.len() {
-            return Ok(known);
-        }
-        Ok(self.keep(more))
     }
+}
 
-    /// The slow way, for a definition that neither the caller nor a snapshot knows: the shard's own records.
-    async fn read_definitions(&self, shard: u16) -> Result<Arc<Definitions>, PastError> {
-        let mut more = Definitions::clone(&self.definitions());
-        replay::definitions_of(&*self.journal, shard, &mut more).await?;
-        Ok(self.keep(more))
-    }
-
-    fn keep(&self, more: Definitions) -> Arc<Definitions> {
-        let more = Arc::new(more);
-        *self.definitions.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&more);
-        more
-    }
+fn dropped(shard: u16, horizon: Horizon) -> PastError {
+    let Horizon { sequence, appended_at } = horizon;
+    PastError::Read(ReadError::Dropped { shard, sequence, appended_at })
 }
 
 /// A replayed twin as a view.

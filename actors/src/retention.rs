@@ -9,7 +9,6 @@ use twin::fold::Blueprint;
 use twin::instant::Millis;
 
 use crate::replay::{ReplayError, ShardReplay};
-use crate::snapshots;
 
 /// What was dropped of one shard, and where its past begins now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +59,12 @@ async fn usable_snapshot(
     current: &Arc<Blueprint>,
 ) -> Result<Option<u64>, ReplayError> {
     let mut at_most = journal.position_at(shard, before.saturating_sub(1)).await?;
-    while let Some(snapshot) = journal.snapshot(shard, at_most).await? {
-        match snapshots::restore(&snapshot, ShardReplay::empty(Arc::clone(current))) {
-            Ok(_) => return Ok(Some(snapshot.sequence)),
+    while let Some((position, manifest)) = journal.manifest(shard, at_most).await? {
+        match ShardReplay::restore(journal, (shard, position), &manifest, current).await? {
+            Ok(_) => return Ok(Some(position)),
             Err(reason) => {
-                tracing::warn!(shard, position = snapshot.sequence, %reason, "nothing is dropped up to an unusable snapshot");
-                at_most = snapshot.sequence.saturating_sub(1);
+                tracing::warn!(shard, position, %reason, "nothing is dropped up to an unusable snapshot");
+                at_most = position.saturating_sub(1);
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The fleet's actor: it supervises the shards, opens them again when they fail, and tells them that time passes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::task::JoinHandle;
 
 use crate::meter::Alive;
 use crate::shard::messages::{Door, ShardMessage};
@@ -27,15 +28,66 @@ pub(crate) enum FleetMessage {
 }
 
 /// The fleet's actor.
+#[derive(Clone)]
 pub(crate) struct Supervisor {
     ground: Arc<Ground>,
     doors: Vec<Arc<Door>>,
     stopping: Arc<AtomicBool>,
 }
 
+/// The fleet's actor as the rest of the node knows it: should it fail, and its shards with it, another takes its place and opens them again.
+#[derive(Clone)]
+pub(crate) struct Supervised(Arc<RwLock<ActorRef<FleetMessage>>>);
+
+impl Supervised {
+    pub(crate) async fn start(supervisor: Supervisor) -> Result<Self, SpawnErr> {
+        let (actor, ended) = supervisor.spawn().await?;
+        let supervised = Self(Arc::new(RwLock::new(actor)));
+        tokio::spawn(supervised.clone().guard(supervisor, ended));
+        Ok(supervised)
+    }
+
+    pub(crate) fn cell(&self) -> ActorCell {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get_cell()
+    }
+
+    /// Stops it for good; the fleet is `stopping` by now.
+    pub(crate) async fn stop(&self) {
+        if let Err(error) = self.cell().stop_and_wait(None, None).await {
+            tracing::debug!(%error, "the fleet's actor had stopped before");
+        }
+    }
+
+    async fn guard(self, supervisor: Supervisor, mut ended: JoinHandle<()>) {
+        loop {
+            // Whatever way it ended, its shards ended with it.
+            let _ = ended.await;
+            if supervisor.stopping.load(Ordering::Acquire) {
+                return;
+            }
+            tracing::error!("the fleet's actor failed; another takes its place and opens all shards again");
+            let Ok((actor, next)) = supervisor.spawn().await else {
+                tracing::error!("the fleet's actor does not start again; restart the node");
+                return;
+            };
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = actor.clone();
+            for door in &supervisor.doors {
+                let reason = "the fleet's actor failed".to_owned();
+                // An error means that it has failed again: then its end is awaited below, and the shards are told of anew.
+                let _ = actor.cast(FleetMessage::NotOpened(door.shard, reason));
+            }
+            ended = next;
+        }
+    }
+}
+
 impl Supervisor {
     pub(crate) fn new(ground: Arc<Ground>, doors: Vec<Arc<Door>>, stopping: Arc<AtomicBool>) -> Self {
         Self { ground, doors, stopping }
+    }
+
+    async fn spawn(&self) -> Result<(ActorRef<FleetMessage>, JoinHandle<()>), SpawnErr> {
+        Actor::spawn(None, self.clone(), self.ground.options.tick_every).await
     }
 
     /// Tells every shard the time, but never a second time before it has heard the first.

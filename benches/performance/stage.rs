@@ -125,6 +125,7 @@ impl Running {
             clock: Arc::new(|| START),
             dead_letters: Arc::new(DeadLetterFiles::open(&directory.join("dead-letters"))?),
             snapshot_every,
+            idle_after: cidp::serve::IDLE_AFTER,
             max_waiting_readings: cidp::serve::WAITING_MOST,
             max_batch_readings: cidp::serve::BATCH_MOST,
             tick_every: Duration::from_secs(1),

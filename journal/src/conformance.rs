@@ -177,34 +177,76 @@ pub async fn append_times_never_run_backwards(journal: &dyn Journal, clock: &Tes
     assert_eq!(journal.position_at(0, 9_000).await.expect("read"), second.last);
 }
 
-/// The newest snapshot at or before a position is given whole; an older one goes when two newer ones are there.
-pub async fn snapshots_are_kept_and_dropped(journal: &dyn Journal) {
-    let entry = |id: &str, version: u64, text: &str| SnapshotEntry {
-        locomotive: Arc::from(id),
-        version,
-        state: Bytes::copy_from_slice(text.as_bytes()),
-    };
-    let snapshot = |sequence: u64| Snapshot {
-        shard: 0,
-        sequence,
-        appended_at: sequence as i64 * 10,
-        manifest: Bytes::from(format!("manifest {sequence}")),
-        entries: vec![entry("A", sequence, "state a"), entry("B", 1, "state b")],
-    };
-    assert_eq!(journal.snapshot(0, u64::MAX).await.expect("read"), None);
-    for sequence in [10, 20] {
-        journal.put_snapshot(snapshot(sequence)).await.expect("kept");
+fn entry(id: &str, version: u64, sequence: u64) -> SnapshotEntry {
+    let state = Bytes::from(format!("{id} after {version}"));
+    SnapshotEntry { locomotive: Arc::from(id), version, sequence, state }
+}
+
+fn snapshot(sequence: u64, entries: Vec<SnapshotEntry>) -> Snapshot {
+    let manifest = Bytes::from(format!("manifest {sequence}"));
+    Snapshot { shard: 0, sequence, appended_at: sequence as i64 * 10, manifest, entries }
+}
+
+/// Histories of A (events at 5, 15, 25, 35), B (at 6 alone) and AB (at 17 and 18), of which the shard needs to know.
+async fn with_entries(journal: &dyn Journal) {
+    let (claim, end) = claimed(journal, 0).await;
+    let born = ["A", "B", "AB"].map(|id| record(id, 1, 0, "x")).to_vec();
+    journal.append(&claim, end, born).await.expect("appended");
+    let moved = [
+        (10, vec![entry("A", 1, 5), entry("B", 1, 6)]),
+        (20, vec![entry("A", 2, 15), entry("AB", 2, 18)]),
+        (30, vec![entry("A", 3, 25)]),
+        (40, vec![entry("A", 4, 35)]),
+    ];
+    for (sequence, entries) in moved {
+        journal.put_snapshot(snapshot(sequence, entries)).await.expect("kept");
     }
-    assert_eq!(journal.snapshot(0, u64::MAX).await.expect("read"), Some(snapshot(20)));
-    assert_eq!(journal.snapshot(0, 19).await.expect("read"), Some(snapshot(10)));
-    assert_eq!(journal.snapshot(0, 9).await.expect("read"), None);
+}
+
+/// A snapshot is given whole, with the entries of those that had not moved since the one before; an entry alone is found as well.
+pub async fn snapshots_are_whole_at_every_position(journal: &dyn Journal) {
+    assert_eq!(journal.snapshot(0, u64::MAX).await.expect("read"), None);
+    assert_eq!(journal.manifest(0, u64::MAX).await.expect("read"), None);
+    assert_eq!(journal.snapshots(0).await.expect("read"), []);
+    with_entries(journal).await;
+    let marks = journal.snapshots(0).await.expect("read");
+    let marks: Vec<_> = marks.iter().map(|mark| (mark.sequence, mark.appended_at)).collect();
+    assert_eq!(marks, [(10, 100), (20, 200), (30, 300), (40, 400)]);
+    let (a, ab, b) = (|version, at| entry("A", version, at), entry("AB", 2, 18), entry("B", 1, 6));
+    let whole = [
+        (9, None),
+        (19, Some(snapshot(10, vec![a(1, 5), b.clone()]))),
+        (20, Some(snapshot(20, vec![a(2, 15), ab.clone(), b.clone()]))),
+        (u64::MAX, Some(snapshot(40, vec![a(4, 35), ab, b.clone()]))),
+    ];
+    for (at_most, expected) in whole {
+        assert_eq!(journal.snapshot(0, at_most).await.expect("read"), expected, "at {at_most}");
+        let manifest = expected.map(|snapshot| (snapshot.sequence, snapshot.manifest));
+        assert_eq!(journal.manifest(0, at_most).await.expect("read"), manifest);
+    }
     assert_eq!(journal.snapshot(1, u64::MAX).await.expect("read"), None);
-    let (sequence, manifest, found) = journal.snapshot_entry(0, 15, "A").await.expect("read").expect("there");
-    assert_eq!((sequence, &manifest[..], found), (10, &b"manifest 10"[..], entry("A", 10, "state a")));
-    assert_eq!(journal.snapshot_entry(0, 15, "C").await.expect("read"), None);
-    journal.put_snapshot(snapshot(30)).await.expect("kept");
-    assert_eq!(journal.snapshot(0, 19).await.expect("read"), None, "two newer ones are there");
-    assert_eq!(journal.snapshot(0, 29).await.expect("read"), Some(snapshot(20)));
+    journal.put_entries(0, vec![entry("B", 2, 44)]).await.expect("kept");
+    for (at_most, expected) in [(5, None), (43, Some(b)), (44, Some(entry("B", 2, 44)))] {
+        assert_eq!(journal.snapshot_entry(0, at_most, "B").await.expect("read"), expected, "at {at_most}");
+    }
+    assert_eq!(journal.snapshot_entry(0, u64::MAX, "C").await.expect("read"), None);
+}
+
+/// A dropped snapshot takes with it what no other one needs, and nothing else.
+pub async fn a_dropped_snapshot_leaves_the_others_whole(journal: &dyn Journal) {
+    with_entries(journal).await;
+    let before = (journal.snapshot(0, 10).await, journal.snapshot(0, 40).await);
+    journal.drop_snapshots(0, vec![20, 30]).await.expect("dropped");
+    let marks = journal.snapshots(0).await.expect("read");
+    assert_eq!(marks.iter().map(|mark| mark.sequence).collect::<Vec<_>>(), [10, 40]);
+    assert_eq!((journal.snapshot(0, 39).await, journal.snapshot(0, 40).await), before);
+    let left = journal.snapshot_entry(0, 34, "A").await.expect("read");
+    assert_eq!(left, Some(entry("A", 1, 5)), "the entries at 15 and 25 are gone");
+    journal.drop_snapshots(0, vec![10, 40]).await.expect("dropped");
+    assert_eq!(journal.snapshots(0).await.expect("read"), []);
+    assert_eq!(journal.snapshot_entry(0, 34, "A").await.expect("read"), None);
+    let newest = journal.snapshot_entry(0, u64::MAX, "A").await.expect("read");
+    assert_eq!(newest, Some(entry("A", 4, 35)), "the newest entry stays even without a snapshot");
 }
 
 /// Payloads of one kind are dropped up to a snapshot; headers, the chain, the index and all else stay, and the log goes on.
@@ -257,11 +299,12 @@ pub async fn dropped_payloads_leave_the_chain(journal: &dyn Journal, clock: &Tes
     for sequence in [end - 2, end - 1, end] {
         journal.put_snapshot(snapshot(sequence, head.appended_at)).await.expect("kept");
     }
+    journal.drop_snapshots(0, vec![up_to, end - 2, end - 1]).await.expect("dropped");
     assert!(journal.snapshot(0, up_to).await.expect("read").is_some(), "the one at the horizon stays");
     assert!(journal.snapshot(0, end - 2).await.expect("read").is_some_and(|newest| newest.sequence == up_to));
     let later = journal.drop_payloads(0, KIND, end).await.expect("dropped");
     assert_eq!(later.records, 10, "the others");
-    journal.put_snapshot(snapshot(end + 1, head.appended_at)).await.expect("kept");
+    journal.drop_snapshots(0, vec![up_to]).await.expect("dropped");
     assert!(journal.snapshot(0, up_to).await.expect("read").is_none(), "the horizon has moved on");
     let appended = journal.append(&claim, end, vec![record("A", 41, 41, "telemetry")]).await.expect("the log goes on");
     assert_eq!(journal.verify(0, 1).await.expect("the chain holds").hash, appended.hash);

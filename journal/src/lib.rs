@@ -13,6 +13,7 @@ pub mod hash;
 pub mod kinds;
 pub mod memory;
 pub mod port;
+mod thinning;
 mod varint;
 
 pub use embedded::EmbeddedJournal;

@@ -14,14 +14,17 @@ use crate::hash::{self, GENESIS, Header};
 use crate::kinds::{SHARD_OPENED, ShardOpened};
 use crate::port::{
     Appended, Claim, Dropping, FIRST_FOREIGN_KIND, Head, Horizon, Journal, Millis, NewRecord, Payload, Record,
-    Sequence, ShardId, Snapshot, SnapshotEntry,
+    Sequence, ShardId, Snapshot, SnapshotEntry, SnapshotMark,
 };
+use crate::thinning;
 
 #[derive(Default)]
 struct Shard {
     records: Vec<Record>,
     epoch: u64,
-    snapshots: BTreeMap<Sequence, Snapshot>,
+    snapshots: BTreeMap<Sequence, (Millis, Bytes)>,
+    /// Entries of twins: locomotive and position → version, state.
+    entries: BTreeMap<(Arc<str>, Sequence), (u64, Bytes)>,
     horizon: Horizon,
 }
 
@@ -85,11 +88,20 @@ impl MemoryJournal {
 }
 
 impl Shard {
+    fn keep(&mut self, entries: Vec<SnapshotEntry>) {
+        let kept = |entry: SnapshotEntry| ((entry.locomotive, entry.sequence), (entry.version, entry.state));
+        self.entries.extend(entries.into_iter().map(kept));
+    }
+
     fn head(&self) -> Head {
         let end =
             |record: &Record| Head { sequence: record.sequence, hash: record.hash, appended_at: record.appended_at };
         self.records.last().map_or(Head { sequence: 0, hash: GENESIS, appended_at: 0 }, end)
     }
+}
+
+fn entry((locomotive, sequence): &(Arc<str>, Sequence), (version, state): &(u64, Bytes)) -> SnapshotEntry {
+    SnapshotEntry { locomotive: Arc::clone(locomotive), version: *version, sequence: *sequence, state: state.clone() }
 }
 
 impl Contents {
@@ -229,22 +241,63 @@ impl Journal for MemoryJournal {
     async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), AppendError> {
         let index = self.check_shard(snapshot.shard)?;
         let mut contents = self.contents();
-        let horizon = contents.shards[index].horizon.sequence;
-        let snapshots = &mut contents.shards[index].snapshots;
-        let sequence = snapshot.sequence;
-        snapshots.insert(sequence, snapshot);
-        let mut older: Vec<_> = snapshots.range(..sequence).map(|(position, _)| *position).collect();
-        older.pop();
-        for position in older.into_iter().filter(|position| *position != horizon) {
-            snapshots.remove(&position);
+        let shard = &mut contents.shards[index];
+        shard.keep(snapshot.entries);
+        shard.snapshots.insert(snapshot.sequence, (snapshot.appended_at, snapshot.manifest));
+        Ok(())
+    }
+
+    async fn put_entries(&self, shard: ShardId, entries: Vec<SnapshotEntry>) -> Result<(), AppendError> {
+        let index = self.check_shard(shard)?;
+        self.contents().shards[index].keep(entries);
+        Ok(())
+    }
+
+    async fn snapshots(&self, shard: ShardId) -> Result<Vec<SnapshotMark>, ReadError> {
+        let index = self.check_shard(shard)?;
+        let contents = self.contents();
+        let mark =
+            |(&sequence, &(appended_at, _)): (&Sequence, &(Millis, Bytes))| SnapshotMark { sequence, appended_at };
+        Ok(contents.shards[index].snapshots.iter().map(mark).collect())
+    }
+
+    async fn drop_snapshots(&self, shard: ShardId, mut positions: Vec<Sequence>) -> Result<(), AppendError> {
+        let index = self.check_shard(shard)?;
+        let mut contents = self.contents();
+        let shard = &mut contents.shards[index];
+        positions.retain(|position| *position != shard.horizon.sequence);
+        let kept: Vec<Sequence> = shard.snapshots.keys().copied().collect();
+        for (from, to) in thinning::intervals(&kept, &positions) {
+            let within = shard.entries.keys().filter(|(_, sequence)| (from + 1..=to).contains(sequence));
+            let within: Vec<_> = within.cloned().collect();
+            for (superfluous, _) in within.iter().zip(within.iter().skip(1)).filter(|(one, next)| one.0 == next.0) {
+                shard.entries.remove(superfluous);
+            }
         }
+        shard.snapshots.retain(|position, _| !positions.contains(position));
         Ok(())
     }
 
     async fn snapshot(&self, shard: ShardId, at_most: Sequence) -> Result<Option<Snapshot>, ReadError> {
         let index = self.check_shard(shard)?;
         let contents = self.contents();
-        Ok(contents.shards[index].snapshots.range(..=at_most).next_back().map(|(_, snapshot)| snapshot.clone()))
+        let of_shard = &contents.shards[index];
+        let Some((&sequence, (appended_at, manifest))) = of_shard.snapshots.range(..=at_most).next_back() else {
+            return Ok(None);
+        };
+        let mut entries: Vec<SnapshotEntry> = Vec::new();
+        for (key, value) in of_shard.entries.iter().filter(|((_, at), _)| *at <= sequence) {
+            entries.pop_if(|before| before.locomotive == key.0);
+            entries.push(entry(key, value));
+        }
+        Ok(Some(Snapshot { shard, sequence, appended_at: *appended_at, manifest: manifest.clone(), entries }))
+    }
+
+    async fn manifest(&self, shard: ShardId, at_most: Sequence) -> Result<Option<(Sequence, Bytes)>, ReadError> {
+        let index = self.check_shard(shard)?;
+        let contents = self.contents();
+        let newest = contents.shards[index].snapshots.range(..=at_most).next_back();
+        Ok(newest.map(|(sequence, (_, manifest))| (*sequence, manifest.clone())))
     }
 
     async fn snapshot_entry(
@@ -252,12 +305,12 @@ impl Journal for MemoryJournal {
         shard: ShardId,
         at_most: Sequence,
         locomotive: &str,
-    ) -> Result<Option<(Sequence, Bytes, SnapshotEntry)>, ReadError> {
-        let Some(snapshot) = self.snapshot(shard, at_most).await? else {
-            return Ok(None);
-        };
-        let entry = snapshot.entries.into_iter().find(|entry| &*entry.locomotive == locomotive);
-        Ok(entry.map(|entry| (snapshot.sequence, snapshot.manifest, entry)))
+    ) -> Result<Option<SnapshotEntry>, ReadError> {
+        let index = self.check_shard(shard)?;
+        let contents = self.contents();
+        let id: Arc<str> = Arc::from(locomotive);
+        let all = (Arc::clone(&id), 0)..=(id, at_most);
+        Ok(contents.shards[index].entries.range(all).next_back().map(|(key, value)| entry(key, value)))
     }
 
     async fn cursor(&self, name: &str, shard: ShardId) -> Result<Sequence, ReadError> {
@@ -300,7 +353,7 @@ impl Journal for MemoryJournal {
         }
         let mut contents = self.contents();
         let shard = &mut contents.shards[index];
-        let Some(appended_at) = shard.snapshots.get(&up_to).map(|snapshot| snapshot.appended_at) else {
+        let Some(appended_at) = shard.snapshots.get(&up_to).map(|(appended_at, _)| *appended_at) else {
             let message = format!("expected a snapshot at {up_to} to begin with afterwards, there is none");
             return Err(AppendError::Invalid(message));
         };

@@ -159,7 +159,8 @@ pub struct Head {
     pub appended_at: Millis,
 }
 
-/// The states of all twins of a shard at one position.
+/// The states of all twins of a shard at one position. To be kept, it need hold only those that have no entry of their newest event yet: an
+/// entry is true from its event to the next one, whichever snapshots lie in between.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     /// The shard.
@@ -174,15 +175,26 @@ pub struct Snapshot {
     pub entries: Vec<SnapshotEntry>,
 }
 
-/// One twin inside a snapshot.
+/// One twin after one event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SnapshotEntry {
     /// The locomotive's id.
     pub locomotive: Arc<str>,
-    /// Its version.
+    /// Its version after the event.
     pub version: u64,
+    /// Position of the event.
+    pub sequence: Sequence,
     /// Its encoded state.
     pub state: Bytes,
+}
+
+/// Where a snapshot stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotMark {
+    /// See [`Snapshot::sequence`].
+    pub sequence: Sequence,
+    /// See [`Snapshot::appended_at`].
+    pub appended_at: Millis,
 }
 
 /// The event log.
@@ -244,19 +256,32 @@ pub trait Journal: Send + Sync + 'static {
     /// Ids of all locomotives with history in a shard, ordered, after `after`, at most `limit`.
     async fn locomotives(&self, shard: ShardId, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, ReadError>;
 
-    /// Keeps a snapshot. An older one of the shard is dropped only when two newer ones are there, and never the one at the horizon.
+    /// Keeps a snapshot beside the ones that are there.
     async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), AppendError>;
 
-    /// The newest snapshot of a shard at or before `at_most`, whole.
+    /// Keeps entries that belong to no snapshot: states of twins that leave memory.
+    async fn put_entries(&self, shard: ShardId, entries: Vec<SnapshotEntry>) -> Result<(), AppendError>;
+
+    /// The snapshots of a shard, oldest first.
+    async fn snapshots(&self, shard: ShardId) -> Result<Vec<SnapshotMark>, ReadError>;
+
+    /// Drops the snapshots at these positions, but for one at the horizon, and the entries that no other one needs: between two that stay, and after the last, the
+    /// newest entry of each locomotive is kept. Which snapshots are worth their place is the caller's affair.
+    async fn drop_snapshots(&self, shard: ShardId, positions: Vec<Sequence>) -> Result<(), AppendError>;
+
+    /// The newest snapshot of a shard at or before `at_most`, whole: each locomotive's newest entry up to it.
     async fn snapshot(&self, shard: ShardId, at_most: Sequence) -> Result<Option<Snapshot>, ReadError>;
 
-    /// One twin's entry in the newest snapshot of its shard at or before `at_most`, with that snapshot's position and manifest.
+    /// Position and manifest of the newest snapshot of a shard at or before `at_most`.
+    async fn manifest(&self, shard: ShardId, at_most: Sequence) -> Result<Option<(Sequence, Bytes)>, ReadError>;
+
+    /// One twin's newest entry at or before `at_most`, whether it belongs to a snapshot or not.
     async fn snapshot_entry(
         &self,
         shard: ShardId,
         at_most: Sequence,
         locomotive: &str,
-    ) -> Result<Option<(Sequence, Bytes, SnapshotEntry)>, ReadError>;
+    ) -> Result<Option<SnapshotEntry>, ReadError>;
 
     /// Where the reader named `name` stands in a shard; 0 when it has not begun.
     async fn cursor(&self, name: &str, shard: ShardId) -> Result<Sequence, ReadError>;

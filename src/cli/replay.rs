@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actors::{At, Past};
+use actors::{At, FleetAt, Past};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use journal::Journal;
@@ -72,7 +72,9 @@ async fn read(arguments: &Arguments, config: &Config, log: Arc<EmbeddedJournal>,
 }
 
 async fn fleet(past: &Past, at: Millis, model: &ServedModel, log: &dyn Journal) -> Result<Value> {
-    let fleet = past.fleet_at(at).await?;
+    let shards = log.shards();
+    let fleet = past.fleet_at(FleetAt::Time(at), |folded| eprint!("\rfolded {folded} of {shards} shards")).await?;
+    eprintln!();
     let mut twins = Vec::with_capacity(fleet.twins.len());
     for view in &fleet.twins {
         twins.push(with_hash(&Twin::of(view, model, log, false).await, &state_hash(&view.state))?);

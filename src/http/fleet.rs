@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actors::TwinView;
+use actors::{FleetAt, TwinView};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,8 @@ pub struct Place {
 pub struct FleetQuery {
     /// What was known at this moment.
     at: Option<String>,
+    /// A cut as an answer gave it: `{"0":90211,"1":88112}`, or shorter `0:90211,1:88112`. A shard that is not named stands at nothing.
+    cut: Option<String>,
     /// How many of the worst, 1 to 1000.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
@@ -95,18 +97,37 @@ pub async fn fleet(
     let limit = ask::limit(query.limit)?;
     let fleet = &door.app.parts.fleet;
     let mut summary = Summary::default();
-    let (at, cut) = match ask::time_maybe("at", query.at.as_deref())? {
+    let asked = match (ask::time_maybe("at", query.at.as_deref())?, query.cut.as_deref().map(read_cut).transpose()?) {
+        (Some(_), Some(_)) => return Err(Problem::misfit("cut", "expected either at or cut, got both")),
+        (Some(at), None) => Some((Some(at), FleetAt::Time(at))),
+        (None, Some(cut)) => Some((None, FleetAt::Cut(cut))),
+        (None, None) => None,
+    };
+    let (at, cut) = match asked {
         None => {
             fleet.read(|view: &TwinView| summary.add(view, &door.app.parts.model));
             (door.app.now(), summary.cut.clone())
         }
-        Some(at) => {
-            let past = fleet.fleet_at(at).await.map_err(|error| past_problem(&error))?;
+        Some((at, moment)) => {
+            let past = fleet.fleet_at(moment).await.map_err(|error| past_problem(&error))?;
             past.twins.iter().for_each(|view| summary.add(view, &door.app.parts.model));
-            (at, past.cut.into_iter().collect())
+            // A cut is no moment; its newest event's is the best name for it.
+            let newest = || past.twins.iter().map(|view| view.appended_at).max().unwrap_or_else(|| door.app.now());
+            (at.unwrap_or_else(newest), past.cut.into_iter().collect())
         }
     };
     Ok(Json(summary.answer(at, cut, limit)))
+}
+
+/// Reads a cut, with or without the signs of a JSON object.
+fn read_cut(text: &str) -> Result<Vec<(u16, u64)>, Problem> {
+    let pair = |pair: &str| {
+        let (shard, position) = pair.split_once(':')?;
+        Some((shard.parse().ok()?, position.parse().ok()?))
+    };
+    let bare: String = text.chars().filter(|c| !matches!(c, '{' | '}' | '"' | ' ')).collect();
+    let expected = || Problem::misfit("cut", format!("expected shard:position,… as an answer gave it, got {text:?}"));
+    bare.split(',').map(|part| pair(part).ok_or_else(expected)).collect()
 }
 
 /// What is gathered in one walk through the twins.
@@ -154,5 +175,20 @@ impl Summary {
         let levels =
             levels.into_iter().map(|level| (level, self.levels.get(&level).copied().unwrap_or_default())).collect();
         FleetAnswer { at: instant::format(at), count, levels, worst: self.standings, positions: self.positions, cut }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_is_read_as_it_was_given_and_shorter() {
+        for text in [r#"{"0": 12, "3": 7}"#, "0:12,3:7"] {
+            assert_eq!(read_cut(text).ok(), Some(vec![(0, 12), (3, 7)]), "{text}");
+        }
+        for wrong in ["", "{}", "0", "0:x", "70000:1", "0:1;1:2"] {
+            assert_eq!(read_cut(wrong).map_err(|problem| problem.status), Err(422), "{wrong}");
+        }
     }
 }

@@ -106,6 +106,7 @@ mod tests {
             clock: Arc::new(|| NOW),
             dead_letters: Arc::new(crate::dead_letters::DeadLetterFiles::open(letters).expect("a directory")),
             snapshot_every: 1_000,
+            idle_after: std::time::Duration::from_mins(10),
             max_waiting_readings: 1_000,
             max_batch_readings: 1_000,
             tick_every: Duration::from_mins(1),

@@ -310,6 +310,7 @@ async fn order(
 pub fn past_problem(error: &PastError) -> Problem {
     match error {
         PastError::Read(ReadError::Dropped { .. }) => Problem::gone(error.to_string()),
+        PastError::NoSuchCut { .. } => Problem::misfit("cut", error.to_string()),
         _ => Problem::unavailable(error.to_string()),
     }
 }

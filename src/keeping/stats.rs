@@ -158,7 +158,7 @@ impl Survey {
             let Horizon { sequence: horizon, appended_at } = self.log.horizon(shard).await?;
             horizons.extend((horizon > 0).then_some(appended_at));
             reclaimed += self.log.reclaimed(shard, kind::TELEMETRY_RECORDED).await?;
-            let snapshots = self.log.snapshots(shard).await?;
+            let snapshots = self.log.snapshots(shard).await?.iter().map(|mark| mark.sequence).collect();
             shards.push(ShardStats { shard, records, horizon, snapshots });
         }
         let mut texts = 0;

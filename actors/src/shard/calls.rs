@@ -9,11 +9,13 @@ use twin::identity::KnownIdentities;
 use twin::ids::LocomotiveId;
 use twin::instant::Millis;
 
-use super::{Fault, Residence, Shard, speaks_since};
+use super::{Fault, Residence, Shard};
 use crate::collect::Collector;
-use crate::live::{Answer, Call, Grouped, LiveTwin, Moved};
+use crate::live::{Answer, Call, Grouped, LiveTwin, Moved, view_of};
 use crate::locomotive::{Cabin, Locomotive, LocomotiveMessage};
-use crate::replay;
+use crate::past;
+use crate::replay::{self, Replayed};
+use crate::snapshots::{self, speaks_since};
 
 /// What was tried with one part of a batch.
 #[derive(Clone, Default)]
@@ -90,8 +92,10 @@ impl Shard {
         if !matches!(self.residents[index].residence, Residence::Hot(_)) {
             let twin = match std::mem::replace(&mut self.residents[index].residence, Residence::Lost) {
                 Residence::Dormant(twin) => *twin,
+                Residence::Asleep => self.recall(index).await?,
                 Residence::Lost | Residence::Hot(_) => self.rebuild(index).await?,
             };
+            self.residents[index].idle.0 = u64::MAX;
             let cabin = Cabin { twin, workshop: Arc::clone(&self.workshop), alive: self.door.meter.locomotive() };
             let spawned = Actor::spawn_linked(None, Locomotive, cabin, self.myself.get_cell()).await;
             let (actor, _) = spawned.map_err(|error| Fault::Spawn(error.to_string()))?;
@@ -99,13 +103,14 @@ impl Shard {
         }
         match &self.residents[index].residence {
             Residence::Hot(actor) => Ok(actor),
-            Residence::Dormant(_) | Residence::Lost => {
+            Residence::Dormant(_) | Residence::Asleep | Residence::Lost => {
                 Err(Fault::Spawn("a twin was lost while it was woken".to_owned()))
             }
         }
     }
 
-    /// A twin from the log alone. What is decided of it must be durable first, and then the log holds exactly its version.
+    /// A twin whose actor failed, from the log. What is decided of it must be durable first, and then the log holds exactly its version, and
+    /// the view shows the same state.
     async fn rebuild(&mut self, index: usize) -> Result<LiveTwin, Fault> {
         self.settle().await?;
         let (id, version) = (self.residents[index].id.clone(), self.residents[index].version);
@@ -113,9 +118,53 @@ impl Shard {
             let state = twin::state::TwinState::new();
             return Ok(LiveTwin { id, version, state });
         }
-        let rebuilt = self.ground.past.rebuild(&id, self.door.shard, version).await?;
-        let state = rebuilt.ok_or_else(|| lost(&id, "the log does not hold its version"))?.state;
-        Ok(LiveTwin { id, version, state })
+        let mut twin = self.reread(index, u64::MAX).await?;
+        let shown = self.door.view.get(id.as_str()).filter(|shown| shown.version == version);
+        if shown.is_some_and(|shown| shown.state != view_of(&mut twin.state)) {
+            self.door.meter.mismatches.increment(1);
+            tracing::error!(shard = self.door.shard, locomotive = %id, version, "a rebuilt twin is not the one that was shown; all its events are read");
+            twin = self.reread(index, 0).await?;
+            self.show(&id, &twin);
+        }
+        Ok(LiveTwin { id, version, state: twin.state })
+    }
+
+    /// A sleeping twin out of its entry, which must be what was kept; if not, its events are read, all of them.
+    async fn recall(&mut self, index: usize) -> Result<LiveTwin, Fault> {
+        let (id, version, shard) = (self.residents[index].id.clone(), self.residents[index].version, self.door.shard);
+        let Some(entered) = self.residents[index].entered.filter(|entered| entered.version == version) else {
+            return self.rebuild(index).await;
+        };
+        let entry = self.ground.options.journal.snapshot_entry(shard, entered.sequence, id.as_str()).await?;
+        let kept = entry.and_then(|entry| snapshots::open(&entry).ok()).filter(|kept| kept.proof == entered.proof);
+        if let Some(Ok(twin)) = kept.map(|kept| kept.twin()) {
+            return Ok(LiveTwin { id, version, state: twin.state });
+        }
+        self.door.meter.mismatches.increment(1);
+        tracing::error!(shard, locomotive = %id, version, "a sleeping twin's entry is not what was kept; all its events are read");
+        let twin = self.reread(index, 0).await?;
+        if snapshots::proof_of(&id, &twin) != entered.proof {
+            tracing::error!(shard, locomotive = %id, version, "its events tell another state than the one that was kept; they are believed");
+            self.show(&id, &twin);
+        }
+        // It is kept anew with the next snapshot, or when it sleeps again.
+        self.residents[index].entered = None;
+        Ok(LiveTwin { id, version, state: twin.state })
+    }
+
+    /// A twin out of its events, begun with an entry at a position of `entries_up_to` at most, or at the horizon where they are gone.
+    async fn reread(&self, index: usize, entries_up_to: u64) -> Result<Replayed, Fault> {
+        let (id, version, shard) = (&self.residents[index].id, self.residents[index].version, self.door.shard);
+        let horizon = self.ground.options.journal.horizon(shard).await?;
+        let rebuilt = self.ground.past.rebuild(id, shard, version, entries_up_to.max(horizon.sequence)).await?;
+        rebuilt.ok_or_else(|| lost(id, "the log does not hold its version"))
+    }
+
+    /// Shows a twin as its events tell it.
+    fn show(&self, id: &LocomotiveId, twin: &Replayed) {
+        let mut view = past::view_of(id.clone(), self.door.shard, twin.clone());
+        view.state = view_of(&mut view.state);
+        self.door.view.update(vec![view]);
     }
 
     /// Identities that the log holds in a range of event times.

@@ -104,7 +104,8 @@ impl Shard {
     /// Waits until the append in flight is durable.
     pub(super) async fn settle(&mut self) -> Result<(), Fault> {
         if let Some(InFlight { task, .. }) = self.in_flight.take() {
-            self.position = task.await??.last;
+            let appended = task.await??;
+            (self.position, self.appended_at) = (appended.last, appended.appended_at);
         }
         Ok(())
     }

@@ -100,7 +100,7 @@ impl Shard {
         }
         let state = TwinState::new();
         let residence = Residence::Dormant(Box::new(LiveTwin { id: id.clone(), version: 0, state }));
-        let resident = Resident { id: id.clone(), residence, version: 0, speaks_since: None, touched: (0, 0) };
+        let resident = Resident::new(id.clone(), residence, 0, None);
         let index = if let Some(index) = self.vacant.pop() {
             self.residents[index] = resident;
             index

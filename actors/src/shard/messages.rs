@@ -75,7 +75,7 @@ impl Door {
     pub(crate) fn new(shard: u16) -> Self {
         Self {
             shard,
-            view: ShardView::default(),
+            view: ShardView::of(shard),
             meter: Meter::of(shard),
             waiting: AtomicUsize::new(0),
             epoch: AtomicU64::new(0),

@@ -23,7 +23,6 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use twin::ids::{DefinitionId, LocomotiveId};
 use twin::instant::Millis;
-use twin::state::TwinState;
 
 use self::messages::{CommandRequest, Door, IngestRequest, ShardMessage};
 use crate::live::{LiveTwin, Workshop};
@@ -32,6 +31,7 @@ use crate::meter::Alive;
 use crate::options::Options;
 use crate::past::Past;
 use crate::replay::ReplayError;
+use crate::snapshots::Proof;
 use crate::status::ShardState;
 use crate::view::Published;
 
@@ -65,10 +65,12 @@ pub(crate) enum Fault {
 
 /// Where a twin is.
 enum Residence {
-    /// Recovered and not touched since.
+    /// New, or recovered from events that no snapshot holds, and not touched since.
     Dormant(Box<LiveTwin>),
     /// In its actor.
     Hot(ActorRef<LocomotiveMessage>),
+    /// Not in memory: its entry has it, and `entered` proves it.
+    Asleep,
     /// Its actor failed: the log has it.
     Lost,
 }
@@ -83,6 +85,29 @@ struct Resident {
     speaks_since: Option<Millis>,
     /// The batch that touched it last, and its place there.
     touched: (u64, usize),
+    /// The batch that had touched it last when it was looked at, and when that was.
+    idle: (u64, Millis),
+    /// Its newest entry.
+    entered: Option<Entered>,
+}
+
+/// An entry of a twin that was kept.
+#[derive(Clone, Copy)]
+struct Entered {
+    version: u64,
+    sequence: u64,
+    proof: Proof,
+}
+
+impl Resident {
+    fn new(id: LocomotiveId, residence: Residence, version: u64, speaks_since: Option<Millis>) -> Self {
+        Self { id, residence, version, speaks_since, touched: (0, 0), idle: (u64::MAX, 0), entered: None }
+    }
+
+    /// Whether its newest state is kept.
+    fn is_entered(&self) -> bool {
+        self.entered.is_some_and(|entered| entered.version == self.version)
+    }
 }
 
 /// Work that waits.
@@ -112,7 +137,12 @@ pub(crate) struct Shard {
     scheduled: bool,
     in_flight: Option<InFlight>,
     since_snapshot: u64,
-    snapshot: Option<JoinHandle<()>>,
+    /// The hour in which the last snapshot was taken.
+    snapshot_hour: i64,
+    /// Append time of `position`.
+    appended_at: Millis,
+    /// The snapshot being written; whether it is kept in the end.
+    snapshot: Option<JoinHandle<bool>>,
     /// Counts this actor as long as it holds a shard.
     _alive: Alive,
 }
@@ -197,7 +227,10 @@ impl Actor for ShardActor {
             ShardMessage::Command(request) => shard.wait(Waits::Command(request)),
             ShardMessage::Work => shard.work().await?,
             ShardMessage::Appended { after } => shard.settle_ended(after).await?,
-            ShardMessage::Tick(now) => shard.tick(now).await?,
+            ShardMessage::Tick(now) => {
+                shard.tick(now).await?;
+                shard.rest(now).await?;
+            }
             ShardMessage::Stop(done) => {
                 let stopped = shard.finish().await;
                 shard.door.set_state(ShardState::Stopped);
@@ -222,9 +255,4 @@ impl Actor for ShardActor {
         }
         Ok(())
     }
-}
-
-/// Since when a twin's silence would be news.
-fn speaks_since(state: &TwinState) -> Option<Millis> {
-    state.last_received_at.filter(|_| state.in_service() && state.signal_lost_at.is_none())
 }

@@ -1,4 +1,4 @@
-//! Recovery: claim the shard, fold its log, stand where it ended. Twins stay dormant until they are touched.
+//! Recovery: claim the shard, fold its log, stand where it ended. Twins out of a snapshot sleep until they are touched.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 use ractor::ActorRef;
 
 use super::messages::{Door, ShardMessage};
-use super::{Fault, Ground, Places, Residence, Resident, Shard, speaks_since};
+use super::{Entered, Fault, Ground, Places, Residence, Resident, Shard};
 use crate::live::{LiveTwin, Workshop, view_of};
 use crate::meter::Alive;
-use crate::replay::ShardReplay;
-use crate::view::TwinView;
+use crate::replay::{ShardReplay, Told};
+use crate::snapshots::{hour_of, speaks_since};
+use crate::view::{Found, TwinView};
 
 impl Shard {
     pub(super) async fn recover(
@@ -25,18 +26,26 @@ impl Shard {
         let replay = ShardReplay::run(&*options.journal, shard, head.sequence, &options.blueprint).await?;
         let mut twins: Vec<_> = replay.twins.into_iter().collect();
         twins.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut views = Vec::with_capacity(twins.len());
+        let mut views = Found::default();
         let mut residents = Vec::with_capacity(twins.len());
-        for (id, mut twin) in twins {
+        for (id, told) in twins {
+            let entered = match &told {
+                Told::Kept(kept) => Some(Entered { version: kept.version, sequence: kept.sequence, proof: kept.proof }),
+                Told::Folded(_) => None,
+            };
+            let mut twin = told.twin()?;
             let state = view_of(&mut twin.state);
             let (version, sequence, appended_at) = (twin.version, twin.sequence, twin.appended_at);
-            views.push(TwinView { id: id.clone(), version, shard, sequence, appended_at, state });
+            views.add(TwinView { id: id.clone(), version, shard, sequence, appended_at, state }, entered.is_some());
             let speaks_since = speaks_since(&twin.state);
-            let dormant = LiveTwin { id: id.clone(), version, state: twin.state };
-            let residence = Residence::Dormant(Box::new(dormant));
-            residents.push(Resident { id, residence, version, speaks_since, touched: (0, 0) });
+            let residence = if entered.is_some() {
+                Residence::Asleep
+            } else {
+                Residence::Dormant(Box::new(LiveTwin { id: id.clone(), version, state: twin.state }))
+            };
+            residents.push(Resident { entered, ..Resident::new(id, residence, version, speaks_since) });
         }
-        door.view.replace(views.into_iter());
+        door.view.replace(views);
         door.epoch.store(claim.epoch, Ordering::Relaxed);
         door.sequence.store(head.sequence, Ordering::Relaxed);
         door.tick_waits.store(false, Ordering::Release);
@@ -69,7 +78,13 @@ impl Shard {
             waits: VecDeque::new(),
             scheduled: false,
             in_flight: None,
-            since_snapshot: head.sequence - replay.snapshot,
+            since_snapshot: head.sequence - replay.snapshot.sequence,
+            snapshot_hour: hour_of(if replay.snapshot.sequence > 0 {
+                replay.snapshot.appended_at
+            } else {
+                head.appended_at
+            }),
+            appended_at: head.appended_at,
             snapshot: None,
             workshop: Arc::new(workshop),
             myself,

@@ -9,6 +9,7 @@ use journal::Journal;
 use journal::error::{AppendError, ReadError};
 use journal::port::{
     Appended, Claim, Dropping, Head, Horizon, Millis, NewRecord, Record, Sequence, ShardId, Snapshot, SnapshotEntry,
+    SnapshotMark,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -161,8 +162,24 @@ impl Journal for Log {
         self.inner.put_snapshot(snapshot).await
     }
 
+    async fn put_entries(&self, shard: ShardId, entries: Vec<SnapshotEntry>) -> Result<(), AppendError> {
+        self.inner.put_entries(shard, entries).await
+    }
+
+    async fn snapshots(&self, shard: ShardId) -> Result<Vec<SnapshotMark>, ReadError> {
+        self.inner.snapshots(shard).await
+    }
+
+    async fn drop_snapshots(&self, shard: ShardId, positions: Vec<Sequence>) -> Result<(), AppendError> {
+        self.inner.drop_snapshots(shard, positions).await
+    }
+
     async fn snapshot(&self, shard: ShardId, at_most: Sequence) -> Result<Option<Snapshot>, ReadError> {
         if self.hides_snapshots { Ok(None) } else { self.inner.snapshot(shard, at_most).await }
+    }
+
+    async fn manifest(&self, shard: ShardId, at_most: Sequence) -> Result<Option<(Sequence, Bytes)>, ReadError> {
+        if self.hides_snapshots { Ok(None) } else { self.inner.manifest(shard, at_most).await }
     }
 
     async fn snapshot_entry(
@@ -170,7 +187,7 @@ impl Journal for Log {
         shard: ShardId,
         at_most: Sequence,
         locomotive: &str,
-    ) -> Result<Option<(Sequence, Bytes, SnapshotEntry)>, ReadError> {
+    ) -> Result<Option<SnapshotEntry>, ReadError> {
         if self.hides_snapshots { Ok(None) } else { self.inner.snapshot_entry(shard, at_most, locomotive).await }
     }
 

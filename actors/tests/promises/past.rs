@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actors::{At, Fleet, Published, TwinView};
+use actors::{At, Fleet, FleetAt, Published, TwinView};
 use twin::command::Command;
 use twin::event::{Cause, Event, Work};
 use twin::identity::Identities;
@@ -73,8 +73,8 @@ async fn every_state_that_was_shown_can_be_told_again() {
             let slowly = whole.twin_at(id, At::Version(view.version)).await.expect("readable");
             assert_eq!(slowly.as_ref(), Some(&by_version));
         }
-        let then = fleet.fleet_at(*now).await.expect("readable");
-        assert_eq!(then, whole.fleet_at(*now).await.expect("readable"));
+        let then = fleet.fleet_at(FleetAt::Time(*now)).await.expect("readable");
+        assert_eq!(then, whole.fleet_at(FleetAt::Time(*now), |_| {}).await.expect("readable"));
         let twins: Vec<TwinView> = then.twins.into_iter().map(shown).collect();
         assert_eq!(twins, views.values().cloned().collect::<Vec<_>>(), "the fleet at {now}");
         assert_eq!(then.cut.len(), 2);
@@ -142,8 +142,8 @@ async fn before_the_first_event_and_beyond_the_last_there_is_nothing() {
         assert_eq!(fleet.history(nobody, 0, 10).await.expect("readable"), []);
     }
     assert_eq!(fleet.history("CC-2201", version, 10).await.expect("readable"), []);
-    let then = fleet.fleet_at(START + 999).await.expect("readable");
+    let then = fleet.fleet_at(FleetAt::Time(START + 999)).await.expect("readable");
     assert_eq!((then.twins, then.cut), (Vec::new(), vec![(0, 1), (1, 1)]), "both shards were opened, nothing more");
-    assert_eq!(fleet.fleet_at(START + 1_000).await.expect("readable").twins.len(), 1);
+    assert_eq!(fleet.fleet_at(FleetAt::Time(START + 1_000)).await.expect("readable").twins.len(), 1);
     fleet.stop().await;
 }

@@ -87,6 +87,8 @@ async fn a_clean_stop_loses_nothing() {
             let id = &*entry.locomotive;
             let quick = fleet.twin_at(id, At::Version(entry.version)).await.expect("readable").expect("known");
             assert_eq!((entry.version, quick.state_hash), before[id]);
+            // The entry stands behind its own hash.
+            assert_eq!(*blake3::hash(&entry.state[32..]).as_bytes(), entry.state[..32]);
         }
     }
     drop(fleet);

@@ -1,7 +1,7 @@
 //! Telemetry that is too old is dropped: what was known from the horizon on can still be told, before it the answer is a refusal, and the
 //! fleet goes on.
 
-use actors::{At, TwinView};
+use actors::{At, FleetAt, TwinView};
 use journal::error::ReadError;
 use journal::port::Journal;
 use twin::codec::kind;
@@ -31,7 +31,6 @@ async fn the_past_begins_at_the_horizon() {
         let readings = (0..3).map(|step| says(&a, hour * 3 + step, if hour % 5 == 4 { 8.0 } else { 1.0 }));
         fleet.ingest(batch(readings.chain(calm(&b, [hour])))).await.expect("recorded");
         if hour == 20 {
-            // The snapshots of this stage are the two newest; a node keeps them for every hour.
             retained = actors::drop_telemetry(&*stage.log, START + 20 * HOUR, &stage.options.blueprint)
                 .await
                 .expect("dropped");
@@ -49,7 +48,7 @@ async fn the_past_begins_at_the_horizon() {
     fleet = stage.open().await;
     let (mut told, mut refused) = (0, 0);
     for (at, views) in &shows {
-        match fleet.fleet_at(*at).await {
+        match fleet.fleet_at(FleetAt::Time(*at)).await {
             Ok(then) => {
                 told += 1;
                 assert!(*at >= horizon.appended_at);

@@ -75,6 +75,7 @@ impl Stage {
             clock: clock.clock(),
             dead_letters: Arc::clone(&letters) as Arc<dyn DeadLetters>,
             snapshot_every: 1_000_000,
+            idle_after: Duration::from_mins(10),
             max_waiting_readings: 10_000,
             max_batch_readings: 1_000,
             // Time passes only where a promise is about it.

@@ -229,6 +229,7 @@ pub(super) fn put_snapshot(snapshot: &Snapshot, entries: &[SnapshotEntry]) -> Ve
     for entry in entries {
         put_bytes(&mut out, entry.locomotive.as_bytes());
         varint::put(&mut out, entry.version);
+        varint::put(&mut out, entry.sequence);
         put_bytes(&mut out, &entry.state);
     }
     out
@@ -243,8 +244,8 @@ pub(super) fn take_snapshot(plain: &Bytes) -> Option<Snapshot> {
     let mut entries = Vec::new();
     for _ in 0..count {
         let locomotive = Arc::from(take_text(&mut rest)?);
-        let version = varint::take(&mut rest)?;
-        entries.push(SnapshotEntry { locomotive, version, state: take_slice(plain, &mut rest)? });
+        let (version, sequence) = (varint::take(&mut rest)?, varint::take(&mut rest)?);
+        entries.push(SnapshotEntry { locomotive, version, sequence, state: take_slice(plain, &mut rest)? });
     }
     rest.is_empty().then_some(Snapshot { shard, sequence, appended_at, manifest, entries })
 }

@@ -74,7 +74,7 @@ pub(super) fn stream_key(locomotive: &str, version: u64) -> Vec<u8> {
     key
 }
 
-/// The version in a [`stream_key`].
+/// The version in a [`stream_key`], the position in an [`entry_key`].
 pub(super) fn version_of(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(key.len().checked_sub(8)?..)?.try_into().ok()?))
 }
@@ -86,10 +86,11 @@ pub(super) fn member_key(shard: ShardId, locomotive: &str) -> Vec<u8> {
     key
 }
 
-/// Key of one twin's entry in a snapshot: shard, position, id.
-pub(super) fn entry_key(shard: ShardId, sequence: Sequence, locomotive: &str) -> Vec<u8> {
-    let mut key = shard_key(shard, sequence).to_vec();
-    key.extend_from_slice(locomotive.as_bytes());
+/// Key of one twin's entry: shard, id, zero, position of the event.
+pub(super) fn entry_key(shard: ShardId, locomotive: &str, sequence: Sequence) -> Vec<u8> {
+    let mut key = member_key(shard, locomotive);
+    key.push(0);
+    key.extend_from_slice(&sequence.to_be_bytes());
     key
 }
 

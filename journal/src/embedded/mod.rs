@@ -22,8 +22,9 @@ use tokio::sync::watch;
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::port::{
     Appended, Claim, Dropping, Head, Horizon, Journal, Millis, NewRecord, Record, Sequence, ShardId, Snapshot,
-    SnapshotEntry,
+    SnapshotEntry, SnapshotMark,
 };
+use crate::thinning;
 use committer::{Change, Committer};
 use directory::Directory;
 use head::HeadFile;
@@ -276,10 +277,30 @@ impl Journal for EmbeddedJournal {
     }
 
     async fn put_snapshot(&self, snapshot: Snapshot) -> Result<(), AppendError> {
-        let shard = self.check_shard(snapshot.shard)?;
-        let _kept_as_they_are = self.shared.keeping(shard).await;
-        let changes = self.blocking(move |store| snapshot_changes(store, &snapshot)).await?;
+        self.check_shard(snapshot.shard)?;
+        let Snapshot { shard, sequence, appended_at, manifest, entries } = snapshot;
+        let store = &self.shared.store;
+        let mut changes = entry_changes(store, shard, entries);
+        let key = layout::shard_key(shard, sequence).to_vec();
+        changes.push(Change::Put(store.manifests.clone(), key, layout::numbered(appended_at as u64, &manifest)));
         self.shared.commit(changes).await
+    }
+
+    async fn put_entries(&self, shard: ShardId, entries: Vec<SnapshotEntry>) -> Result<(), AppendError> {
+        self.check_shard(shard)?;
+        self.shared.commit(entry_changes(&self.shared.store, shard, entries)).await
+    }
+
+    async fn snapshots(&self, shard: ShardId) -> Result<Vec<SnapshotMark>, ReadError> {
+        self.check_shard(shard)?;
+        self.blocking(move |store| store.snapshots(shard)).await
+    }
+
+    async fn drop_snapshots(&self, shard: ShardId, positions: Vec<Sequence>) -> Result<(), AppendError> {
+        let index = self.check_shard(shard)?;
+        let _kept_as_they_are = self.shared.keeping(index).await;
+        let changes = self.blocking(move |store| dropping_changes(store, shard, &positions)).await?;
+        if changes.is_empty() { Ok(()) } else { self.shared.commit(changes).await }
     }
 
     async fn snapshot(&self, shard: ShardId, at_most: Sequence) -> Result<Option<Snapshot>, ReadError> {
@@ -287,15 +308,21 @@ impl Journal for EmbeddedJournal {
         self.blocking(move |store| store.snapshot(shard, at_most)).await
     }
 
+    async fn manifest(&self, shard: ShardId, at_most: Sequence) -> Result<Option<(Sequence, Bytes)>, ReadError> {
+        self.check_shard(shard)?;
+        let newest = self.blocking(move |store| store.manifest(shard, at_most)).await?;
+        Ok(newest.map(|(mark, manifest)| (mark.sequence, manifest)))
+    }
+
     async fn snapshot_entry(
         &self,
         shard: ShardId,
         at_most: Sequence,
         locomotive: &str,
-    ) -> Result<Option<(Sequence, Bytes, SnapshotEntry)>, ReadError> {
+    ) -> Result<Option<SnapshotEntry>, ReadError> {
         self.check_shard(shard)?;
-        let locomotive = locomotive.to_owned();
-        self.blocking(move |store| store.snapshot_entry(shard, at_most, &locomotive)).await
+        let locomotive = Arc::from(locomotive);
+        self.blocking(move |store| store.snapshot_entry(shard, at_most, locomotive)).await
     }
 
     async fn cursor(&self, name: &str, shard: ShardId) -> Result<Sequence, ReadError> {
@@ -355,25 +382,25 @@ async fn shielded<T: Send + 'static>(
     tokio::spawn(write).await.map_err(|error| AppendError::Poisoned(format!("an append was interrupted: {error}")))?
 }
 
-/// What a new snapshot writes, and what it makes superfluous: all but the two newest and the one at the horizon.
-fn snapshot_changes(store: &Store, snapshot: &Snapshot) -> Result<Vec<Change>, ReadError> {
-    let Snapshot { shard, sequence, appended_at, manifest, entries } = snapshot;
-    let mut changes = Vec::with_capacity(entries.len() + 1);
-    for entry in entries {
-        let key = layout::entry_key(*shard, *sequence, &entry.locomotive);
-        changes.push(Change::Put(store.entries.clone(), key, layout::numbered(entry.version, &entry.state)));
+fn entry_changes(store: &Store, shard: ShardId, entries: Vec<SnapshotEntry>) -> Vec<Change> {
+    let change = |entry: SnapshotEntry| {
+        let key = layout::entry_key(shard, &entry.locomotive, entry.sequence);
+        Change::Put(store.states.clone(), key, layout::numbered(entry.version, &entry.state))
+    };
+    entries.into_iter().map(change).collect()
+}
+
+/// Removes snapshots, and the entries that no remaining one needs.
+fn dropping_changes(store: &Store, shard: ShardId, positions: &[Sequence]) -> Result<Vec<Change>, ReadError> {
+    let kept: Vec<Sequence> = store.snapshots(shard)?.iter().map(|mark| mark.sequence).collect();
+    let horizon = store.horizon(shard)?.sequence;
+    let positions: Vec<Sequence> = positions.iter().copied().filter(|position| *position != horizon).collect();
+    let mut changes = Vec::new();
+    for (from, to) in thinning::intervals(&kept, &positions) {
+        let superfluous = store.superfluous(shard, from, to)?;
+        changes.extend(superfluous.into_iter().map(|key| Change::Remove(store.states.clone(), key)));
     }
-    let key = layout::shard_key(*shard, *sequence).to_vec();
-    changes.push(Change::Put(store.manifests.clone(), key, layout::numbered(*appended_at as u64, manifest)));
-    let mut older = store.snapshots(*shard)?;
-    older.retain(|position| position < sequence);
-    older.pop();
-    let horizon = store.horizon(*shard)?.sequence;
-    older.retain(|position| *position != horizon);
-    for position in older {
-        changes.push(Change::Remove(store.manifests.clone(), layout::shard_key(*shard, position).to_vec()));
-        let entries = store.entry_keys(*shard, position)?;
-        changes.extend(entries.into_iter().map(|key| Change::Remove(store.entries.clone(), key)));
-    }
+    let key = |position: &Sequence| layout::shard_key(shard, *position).to_vec();
+    changes.extend(positions.iter().map(|position| Change::Remove(store.manifests.clone(), key(position))));
     Ok(changes)
 }

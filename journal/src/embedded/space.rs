@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::EmbeddedJournal;
 use crate::error::ReadError;
-use crate::port::{Sequence, ShardId};
+use crate::port::ShardId;
 
 /// Bytes on the disk, as the file system counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,12 +31,6 @@ impl EmbeddedJournal {
         self.blocking(move |store| Ok(store.dropped(shard, kind)?.1)).await
     }
 
-    /// Positions of the snapshots of a shard, oldest first.
-    pub async fn snapshots(&self, shard: ShardId) -> Result<Vec<Sequence>, ReadError> {
-        self.check_shard(shard)?;
-        self.blocking(move |store| store.snapshots(shard)).await
-    }
-
     /// How much of the disk it takes now.
     pub fn space(&self) -> io::Result<Space> {
         let directory = self.directory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).path.clone();
@@ -44,7 +38,7 @@ impl EmbeddedJournal {
         let mut space = Space {
             records: store.blocks.disk_space(),
             index: store.index.disk_space() + store.times.disk_space() + store.members.disk_space(),
-            snapshots: store.manifests.disk_space() + store.entries.disk_space(),
+            snapshots: store.manifests.disk_space() + store.states.disk_space(),
             ..Space::default()
         };
         measure(&directory.join("db"), &mut space)?;

@@ -11,7 +11,7 @@ use crate::block::{self, Opened};
 use crate::error::ReadError;
 use crate::hash::GENESIS;
 use crate::kinds::{SHARD_OPENED, ShardOpened};
-use crate::port::{Head, Horizon, Millis, Record, Sequence, ShardId, Snapshot, SnapshotEntry};
+use crate::port::{Head, Horizon, Millis, Record, Sequence, ShardId, Snapshot, SnapshotEntry, SnapshotMark};
 
 /// The keyspaces.
 #[derive(Clone)]
@@ -26,8 +26,8 @@ pub(super) struct Store {
     pub(super) members: Keyspace,
     /// Manifests of snapshots: shard, position → append time, manifest.
     pub(super) manifests: Keyspace,
-    /// Entries of snapshots: shard, position, locomotive → version, state.
-    pub(super) entries: Keyspace,
+    /// Entries of twins: shard, locomotive, position → version, state.
+    pub(super) states: Keyspace,
     /// Up to where payloads were dropped: shard → position, append time; shard, kind → position that is done.
     pub(super) horizons: Keyspace,
     /// Named cursors.
@@ -50,7 +50,7 @@ impl Store {
             index: keyspace("index")?,
             members: keyspace("members")?,
             manifests: keyspace("manifests")?,
-            entries: keyspace("entries")?,
+            states: keyspace("states")?,
             horizons: keyspace("horizons")?,
             cursors: keyspace("cursors")?,
             erasable: keyspace("erasable")?,
@@ -218,26 +218,29 @@ impl Store {
         of_shard.take(limit).map(|key| id(&key?)).collect()
     }
 
-    fn manifest(&self, shard: ShardId, at_most: Sequence) -> Result<Option<(Sequence, Millis, Bytes)>, ReadError> {
+    pub(super) fn manifest(
+        &self,
+        shard: ShardId,
+        at_most: Sequence,
+    ) -> Result<Option<(SnapshotMark, Bytes)>, ReadError> {
         let range = layout::shard_key(shard, 0)..=layout::shard_key(shard, at_most);
-        let Some(guard) = self.manifests.range(range).next_back() else {
-            return Ok(None);
-        };
-        let (key, value) = guard.into_inner().map_err(storage)?;
-        let damaged = || ReadError::Storage("a snapshot's manifest is malformed".to_owned());
-        let (appended_at, manifest) = layout::split_numbered(&value).ok_or_else(damaged)?;
-        let sequence = layout::number_of(&key).ok_or_else(damaged)?;
-        Ok(Some((sequence, appended_at as Millis, Bytes::copy_from_slice(manifest))))
+        let newest = self.manifests.range(range).next_back();
+        newest.map(|guard| decode_manifest(&guard.into_inner().map_err(storage)?)).transpose()
+    }
+
+    /// The snapshots of a shard, oldest first.
+    pub(super) fn snapshots(&self, shard: ShardId) -> Result<Vec<SnapshotMark>, ReadError> {
+        let mark = |guard: fjall::Guard| Ok(decode_manifest(&guard.into_inner().map_err(storage)?)?.0);
+        self.manifests.prefix(shard.to_be_bytes()).map(mark).collect()
     }
 
     pub(super) fn snapshot(&self, shard: ShardId, at_most: Sequence) -> Result<Option<Snapshot>, ReadError> {
-        let Some((sequence, appended_at, manifest)) = self.manifest(shard, at_most)? else {
+        let Some((SnapshotMark { sequence, appended_at }, manifest)) = self.manifest(shard, at_most)? else {
             return Ok(None);
         };
         let mut entries = Vec::new();
-        for guard in self.entries.prefix(layout::shard_key(shard, sequence)) {
-            let (key, value) = guard.into_inner().map_err(storage)?;
-            entries.push(decode_entry(&key[10..], &value)?);
+        for locomotive in self.locomotives(shard, None, usize::MAX)? {
+            entries.extend(self.snapshot_entry(shard, sequence, locomotive)?);
         }
         Ok(Some(Snapshot { shard, sequence, appended_at, manifest, entries }))
     }
@@ -246,26 +249,30 @@ impl Store {
         &self,
         shard: ShardId,
         at_most: Sequence,
-        locomotive: &str,
-    ) -> Result<Option<(Sequence, Bytes, SnapshotEntry)>, ReadError> {
-        let Some((sequence, _, manifest)) = self.manifest(shard, at_most)? else {
+        locomotive: Arc<str>,
+    ) -> Result<Option<SnapshotEntry>, ReadError> {
+        let range = layout::entry_key(shard, &locomotive, 0)..=layout::entry_key(shard, &locomotive, at_most);
+        let Some(guard) = self.states.range(range).next_back() else {
             return Ok(None);
         };
-        let value = self.entries.get(layout::entry_key(shard, sequence, locomotive)).map_err(storage)?;
-        let entry = value.map(|value| decode_entry(locomotive.as_bytes(), &value)).transpose()?;
-        Ok(entry.map(|entry| (sequence, manifest, entry)))
+        let (key, value) = guard.into_inner().map_err(storage)?;
+        let malformed = || ReadError::Storage(format!("{locomotive}: an entry of a snapshot is malformed"));
+        let sequence = layout::version_of(&key).ok_or_else(malformed)?;
+        let (version, state) = layout::split_numbered(&value).ok_or_else(malformed)?;
+        let state = Bytes::copy_from_slice(state);
+        Ok(Some(SnapshotEntry { locomotive, version, sequence, state }))
     }
 
-    /// Positions of the snapshots of a shard, oldest first.
-    pub(super) fn snapshots(&self, shard: ShardId) -> Result<Vec<Sequence>, ReadError> {
-        let key = |guard: fjall::Guard| Ok(layout::number_of(&guard.key().map_err(storage)?).unwrap_or_default());
-        self.manifests.prefix(shard.to_be_bytes()).map(key).collect()
-    }
-
-    /// Keys of all entries of one snapshot.
-    pub(super) fn entry_keys(&self, shard: ShardId, sequence: Sequence) -> Result<Vec<Vec<u8>>, ReadError> {
-        let key = |guard: fjall::Guard| Ok(guard.key().map_err(storage)?.to_vec());
-        self.entries.prefix(layout::shard_key(shard, sequence)).map(key).collect()
+    /// Keys of the entries after `from`, up to and with `to`, that a newer one there makes superfluous.
+    pub(super) fn superfluous(&self, shard: ShardId, from: Sequence, to: Sequence) -> Result<Vec<Vec<u8>>, ReadError> {
+        let mut superfluous = Vec::new();
+        for locomotive in self.locomotives(shard, None, usize::MAX)? {
+            let range = layout::entry_key(shard, &locomotive, from + 1)..=layout::entry_key(shard, &locomotive, to);
+            for older in self.states.range(range).rev().skip(1) {
+                superfluous.push(older.key().map_err(storage)?.to_vec());
+            }
+        }
+        Ok(superfluous)
     }
 
     pub(super) fn cursor(&self, name: &str, shard: ShardId) -> Result<Sequence, ReadError> {
@@ -367,11 +374,11 @@ fn decode_row(value: &[u8]) -> Result<IndexRow, ReadError> {
     IndexRow::decode(value).ok_or_else(|| ReadError::Storage("a row of the index is malformed".to_owned()))
 }
 
-fn decode_entry(id: &[u8], value: &[u8]) -> Result<SnapshotEntry, ReadError> {
-    let malformed = || ReadError::Storage("an entry of a snapshot is malformed".to_owned());
-    let (version, state) = layout::split_numbered(value).ok_or_else(malformed)?;
-    let locomotive = std::str::from_utf8(id).map_err(|_| malformed())?;
-    Ok(SnapshotEntry { locomotive: Arc::from(locomotive), version, state: Bytes::copy_from_slice(state) })
+fn decode_manifest((key, value): &(fjall::Slice, fjall::Slice)) -> Result<(SnapshotMark, Bytes), ReadError> {
+    let malformed = || ReadError::Storage("a snapshot's manifest is malformed".to_owned());
+    let (appended_at, manifest) = layout::split_numbered(value).ok_or_else(malformed)?;
+    let sequence = layout::number_of(key).ok_or_else(malformed)?;
+    Ok((SnapshotMark { sequence, appended_at: appended_at as Millis }, Bytes::copy_from_slice(manifest)))
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ async fn increments_go_on_from_one_another() {
 async fn dropped_payloads_and_their_horizon_are_restored() {
     let journal = some_log(&TestClock::at(1_000)).await;
     let (before, summary) = written(&journal, None, true).await;
-    let entry = |id: &str| SnapshotEntry { locomotive: Arc::from(id), version: 3, state: "state".into() };
+    let entry = |id: &str| SnapshotEntry { locomotive: Arc::from(id), version: 3, sequence: 4, state: "state".into() };
     let appended_at = journal.read(1, 7, 1, 0).await.expect("read")[0].appended_at;
     let (manifest, entries) = ("manifest".into(), vec![entry("A-1"), entry("B-1")]);
     let snapshot = Snapshot { shard: 1, sequence: 7, appended_at, manifest, entries };
