@@ -34,6 +34,10 @@ impl<S: Scorer> Scorer for Measured<S> {
         self.0.base_rate()
     }
 
+    fn probability(&self, risk: f32) -> Option<f32> {
+        self.0.probability(risk)
+    }
+
     fn score(&self, rows: &[f32], stride: usize, scores: &mut Vec<Score>) {
         let call = CALLS.get();
         CALLS.set(call.wrapping_add(1));

@@ -6,6 +6,7 @@ use twin::ids::ModelId;
 use twin::instant::{self, Millis};
 
 use crate::artefact::Artefact;
+use crate::calibration::{Calibration, CalibrationCard, Reliability};
 use crate::card::{Card, DataCard, Distribution, FORMAT, SchemaCard, Scores};
 use crate::forest::{Forest, ForestError};
 use crate::metrics::Quality;
@@ -91,8 +92,9 @@ pub fn bootstrap(
     progress(Progress::Judging);
     let forest = Forest::compile(&trees)?;
     let (thresholds, scores) = judge(&forest, &parts, blueprint.definition.costs);
+    let calibration = calibrate(&forest, &parts);
     let schema = SchemaCard::of(blueprint);
-    let onnx = onnx::write(&trees, &schema.features);
+    let onnx = onnx::write(&trees, &schema.features, calibration.as_ref().map(|card| &card.table));
     let card = Card {
         format: FORMAT,
         id: ModelId::of(&onnx).to_string(),
@@ -116,6 +118,7 @@ pub fn bootstrap(
         weighted: trees.is_weighted(),
         thresholds,
         scores,
+        calibration,
         distributions: Distribution::of(&parts.training, &schema.features),
         schema,
     };
@@ -144,11 +147,7 @@ fn fold(past: &Past, blueprint: &Blueprint, split: Split) -> Parts {
 }
 
 fn judge(forest: &Forest, parts: &Parts, costs: Costs) -> (twin::level::Thresholds, Scores) {
-    let risks = |samples: &Samples| -> Vec<f32> {
-        let mut scores = Vec::with_capacity(samples.len());
-        forest.score(&samples.values, samples.stride, &mut scores);
-        scores.into_iter().map(|score| score.risk).collect()
-    };
+    let risks = |samples: &Samples| forest.risks(samples);
     let of_validation = risks(&parts.validation);
     let thresholds = threshold::choose(&of_validation, &parts.validation.labels, costs);
     let quality =
@@ -156,4 +155,20 @@ fn judge(forest: &Forest, parts: &Parts, costs: Costs) -> (twin::level::Threshol
     let scores =
         Scores { validation: quality(&parts.validation), test: quality(&parts.test), later: quality(&parts.later) };
     (thresholds, scores)
+}
+
+/// The table from risk to probability, fitted on the validation rows, and what it is worth on all parts.
+fn calibrate(forest: &Forest, parts: &Parts) -> Option<CalibrationCard> {
+    let risks = forest.risks(&parts.validation);
+    let table = Calibration::fit(&risks, &parts.validation.labels)?;
+    let worth = |samples: &Samples| {
+        (!samples.is_empty()).then(|| Reliability::of(&table, &forest.risks(samples), &samples.labels))
+    };
+    Some(CalibrationCard {
+        method: "isotonic regression on the validation rows, linear between the pools".to_owned(),
+        validation: Reliability::of(&table, &risks, &parts.validation.labels),
+        test: worth(&parts.test),
+        later: worth(&parts.later),
+        table,
+    })
 }

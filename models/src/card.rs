@@ -5,6 +5,7 @@ use twin::features::ROWS_VERSION;
 use twin::fold::Blueprint;
 use twin::level::Thresholds;
 
+use crate::calibration::CalibrationCard;
 use crate::metrics::Quality;
 use crate::samples::Samples;
 use crate::train::Options;
@@ -39,6 +40,9 @@ pub struct Card {
     pub thresholds: Thresholds,
     /// Scores by part of the data.
     pub scores: Scores,
+    /// From risk to probability; `None` where the validation rows are of one class, and for a forest from elsewhere.
+    #[serde(default)]
+    pub calibration: Option<CalibrationCard>,
     /// Training distribution of each feature, for drift.
     pub distributions: Vec<Distribution>,
 }

@@ -6,6 +6,7 @@
 
 use twin::scoring::Score;
 
+use crate::samples::Samples;
 use crate::tree::{MAX_NODES, MAX_TREES, MAX_WIDTH, Node, Trees};
 use crate::walk::{LINE, Nodes, Packed, key};
 
@@ -145,6 +146,13 @@ impl Forest {
             ByWidth::W64(nodes) => self.score_with(nodes, rows, stride, scores),
             ByWidth::W128(nodes) => self.score_with(nodes, rows, stride, scores),
         }
+    }
+
+    /// The risk of every row.
+    pub fn risks(&self, samples: &Samples) -> Vec<f32> {
+        let mut scores = Vec::with_capacity(samples.len());
+        self.score(&samples.values, samples.stride, &mut scores);
+        scores.into_iter().map(|score| score.risk).collect()
     }
 
     fn score_with<const W: usize>(&self, nodes: &Nodes<W>, rows: &[f32], stride: usize, scores: &mut Vec<Score>) {

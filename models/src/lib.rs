@@ -4,6 +4,7 @@
 
 pub mod artefact;
 pub mod bootstrap;
+pub mod calibration;
 pub mod card;
 pub mod explain;
 pub mod forest;

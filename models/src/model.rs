@@ -7,10 +7,11 @@ use twin::level::Thresholds;
 use twin::scoring::{Score, Scorer};
 
 use crate::artefact::Artefact;
+use crate::calibration::Calibration;
 use crate::card::{Card, SchemaCard};
 use crate::explain;
 use crate::forest::{Forest, ForestError};
-use crate::onnx::{self, ReadError};
+use crate::onnx::{self, Contents, ReadError};
 use crate::tree::Trees;
 
 /// Why an artefact cannot be put in force.
@@ -50,6 +51,7 @@ pub struct Model {
     trees: Trees,
     forest: Forest,
     base_rate: f64,
+    calibration: Option<Calibration>,
     sensors: Vec<Option<usize>>,
 }
 
@@ -62,7 +64,7 @@ impl Model {
         if !(0.0 < watch && watch < danger && danger < 1.0) {
             return Err(ModelError::Thresholds { watch, danger });
         }
-        let trees = onnx::read(&artefact.onnx)?;
+        let Contents { trees, calibration } = onnx::read_contents(&artefact.onnx)?;
         if trees.width != blueprint.schema.width() {
             let difference = format!("its file has {} columns, the card {}", trees.width, blueprint.schema.width());
             return Err(ModelError::Schema { definition: blueprint.definition.name.clone(), difference });
@@ -72,6 +74,7 @@ impl Model {
             forest: Forest::compile(&trees)?,
             base_rate: trees.base_rate(),
             sensors: sensors(&blueprint.schema),
+            calibration,
             trees,
             card,
         })
@@ -109,6 +112,10 @@ impl Scorer for Model {
 
     fn base_rate(&self) -> f64 {
         self.base_rate
+    }
+
+    fn probability(&self, risk: f32) -> Option<f32> {
+        self.calibration.as_ref().map(|table| table.probability(risk))
     }
 
     fn score(&self, rows: &[f32], stride: usize, scores: &mut Vec<Score>) {

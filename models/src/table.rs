@@ -135,27 +135,27 @@ pub fn read(readings: Source<'_>, maintenance: Option<Source<'_>>, definition: &
 /// Columns of a readings table with the label's.
 struct Columns<'a> {
     readings: ReadingColumns,
-    label: Option<(usize, &'a str, f64)>,
+    label: Option<(usize, &'a str, &'a Labels)>,
 }
 
 impl<'a> Columns<'a> {
     fn find(header: &StringRecord, definition: &'a Definition) -> Result<Self, TableError> {
         let label = match &definition.labels {
             Labels::Horizon { .. } => None,
-            Labels::Column { column, failure_below } => {
+            Labels::Column { column, .. } => {
                 let missing = || TableError::Header {
                     expected: format!("with the label {column}, as the definition says"),
                     missing: column.clone(),
                 };
                 let place = header.iter().position(|name| name.trim() == column).ok_or_else(missing)?;
-                Some((place, column.as_str(), *failure_below))
+                Some((place, column.as_str(), &definition.labels))
             }
         };
         Ok(Self { readings: ReadingColumns::find(header, definition)?, label })
     }
 
     fn label(&self, row: &StringRecord) -> Result<Option<bool>, TableError> {
-        let Some((place, name, failure_below)) = self.label else { return Ok(None) };
+        let Some((place, name, labels)) = self.label else { return Ok(None) };
         let field = row.get(place).unwrap_or_default().trim();
         if field.is_empty() {
             return Ok(None);
@@ -166,7 +166,7 @@ impl<'a> Columns<'a> {
             column: name.to_owned(),
             message: format!("expected a number, got {field:?}"),
         })?;
-        Ok(Some(number < failure_below))
+        Ok(Some(labels.is_failure(number)))
     }
 }
 

@@ -20,6 +20,9 @@ use crate::render::{Contribution, LevelName, by_sensor, contributions};
 pub struct Prediction {
     /// Share of the trees that vote for a failure.
     pub risk: f32,
+    /// Chance of a failure that this risk stands for; `null` where the model was not calibrated.
+    #[schema(required)]
+    pub probability: Option<f32>,
     /// Standard deviation of the trees' answers.
     pub spread: f32,
     /// The level of this risk.
@@ -73,6 +76,7 @@ fn answer(reading: &twin::reading::Reading, model: &ServedModel) -> Prediction {
     let level = scorer.thresholds().level(score.risk);
     Prediction {
         risk: score.risk,
+        probability: scorer.probability(score.risk),
         spread: score.spread,
         level: level.into(),
         verdict: level.verdict(),

@@ -63,6 +63,9 @@ pub struct RiskBody {
     pub to: LevelName,
     /// The risk.
     pub risk: f32,
+    /// Chance of a failure that this risk stands for; `null` where another model than the served one gave it.
+    #[schema(required)]
+    pub probability: Option<f32>,
     /// Event time of the reading that decided it.
     pub at: String,
     /// The sensor that weighs most.
@@ -226,6 +229,7 @@ mod tests {
             from: LevelName::Nominal,
             to: LevelName::Watch,
             risk: 0.5,
+            probability: Some(0.25),
             at: "2026-02-01T08:00:00.000Z".to_owned(),
             reason: None,
             contributions: Vec::new(),

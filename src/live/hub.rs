@@ -303,6 +303,7 @@ pub fn frame(fact: &Fact, shard: u16, model: &ServedModel) -> Option<FactFrame> 
                 from: changed.from.into(),
                 to: changed.to.into(),
                 risk: changed.risk,
+                probability: model.probability(changed.model, changed.risk),
                 at: instant::format(changed.at),
                 reason: key(changed.reason),
                 contributions: contributions(changed.contributions.iter().copied(), &model.blueprint),

@@ -70,6 +70,7 @@ fn risk_changed(changed: &RiskChanged, model: &ServedModel) -> Value {
         "to": LevelName::from(changed.to),
         "at": instant::format(changed.at),
         "risk": decimal(changed.risk),
+        "probability": model.probability(changed.model, changed.risk).map_or(Value::Null, decimal),
         "spread": decimal(changed.spread),
         "model": changed.model.to_string(),
         "base_rate": changed.base_rate,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ::twin::features::FeatureId;
 use ::twin::fold::Blueprint;
+use ::twin::ids::ModelId;
 use ::twin::level::Level;
 use ::twin::scoring::Scorer;
 use serde::{Serialize, Serializer};
@@ -23,6 +24,14 @@ pub struct ServedModel {
     pub card: serde_json::Value,
     /// The definition it was made for.
     pub blueprint: Arc<Blueprint>,
+}
+
+impl ServedModel {
+    /// The chance of a failure behind a risk of the model `of`; `None` where that is not the served one, so that the past shows the number of
+    /// its own model or none.
+    pub fn probability(&self, of: ModelId, risk: f32) -> Option<f32> {
+        if of == self.scorer.model() { self.scorer.probability(risk) } else { None }
+    }
 }
 
 /// How a locomotive stands.

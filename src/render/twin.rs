@@ -26,6 +26,9 @@ pub struct Twin {
     /// Risk of a failure, 0 to 1; `null` before the first score.
     #[schema(required)]
     pub risk: Option<f32>,
+    /// Chance of a failure that this risk stands for; `null` where another model than the served one gave it, or one without calibration.
+    #[schema(required)]
+    pub probability: Option<f32>,
     /// Standard deviation of the trees' answers.
     #[schema(required)]
     pub spread: Option<f32>,
@@ -188,6 +191,7 @@ impl Twin {
             version: view.version,
             level: twin.level.into(),
             risk: assessment.map(|assessment| assessment.score.risk),
+            probability: assessment.and_then(|assessment| model.probability(assessment.model, assessment.score.risk)),
             spread: assessment.map(|assessment| assessment.score.spread),
             since: time(twin.level_since),
             reason: twin.reason.and_then(|id| sensor_key(id, &model.blueprint)),
@@ -262,11 +266,12 @@ fn sensors(state: &TwinState, model: &ServedModel, contributions: &[Contribution
 }
 
 /// Names of a twin's fields, for `fields=`.
-pub const FIELDS: [&str; 20] = [
+pub const FIELDS: [&str; 21] = [
     "id",
     "version",
     "level",
     "risk",
+    "probability",
     "spread",
     "since",
     "reason",

@@ -112,7 +112,7 @@ fn every_answer_fits_its_description() {
     for query in [
         "",
         "?limit=1",
-        "?fields=id,version,level,risk,spread,since,reason,commissioned_at,sensors,contributions,position,last_reading_at,last_maintenance,alert,model,shard,sequence,stale",
+        "?fields=id,version,level,risk,probability,spread,since,reason,commissioned_at,sensors,contributions,position,last_reading_at,last_maintenance,alert,model,shard,sequence,stale",
     ] {
         check("GET", "/twins", 200, client.get(&format!("/twins{query}")));
     }

@@ -81,13 +81,27 @@ pub enum Labels {
         /// The hours.
         horizon_hours: f64,
     },
-    /// A column of the readings table: 1 where its number is below the bound.
+    /// A column of the readings table: a failure where its number lies beyond a bound. One bound must be given.
     Column {
         /// Name of the column.
         column: String,
-        /// The bound.
-        failure_below: f64,
+        /// A failure is below this.
+        failure_below: Option<f64>,
+        /// A failure is above this.
+        failure_above: Option<f64>,
     },
+}
+
+impl Labels {
+    /// Whether a number of the label's column says failure; never where labels come from failures.
+    pub fn is_failure(&self, number: f64) -> bool {
+        match self {
+            Self::Horizon { .. } => false,
+            Self::Column { failure_below, failure_above, .. } => {
+                failure_below.is_some_and(|bound| number < bound) || failure_above.is_some_and(|bound| number > bound)
+            }
+        }
+    }
 }
 
 /// Costs in one unit, whatever it is.
@@ -212,6 +226,10 @@ impl Definition {
         }
         if let Labels::Horizon { horizon_hours } = raw.labels {
             within("labels.horizon_hours", horizon_hours, (TIMES.0 / 3_600.0, TIMES.1 / 3_600.0))?;
+        }
+        if let Labels::Column { failure_below: None, failure_above: None, .. } = raw.labels {
+            let message = "expected failure_below or failure_above, got neither".to_owned();
+            return Err(DefinitionError::Value { what: "labels".to_owned(), message });
         }
         let interval = within("interval_seconds", raw.interval_seconds, (TIMES.0, 86_400.0))?;
         let check = |sensor| Sensor::check(sensor, interval);

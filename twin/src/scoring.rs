@@ -31,6 +31,11 @@ pub trait Scorer: Send + Sync {
     /// Mean risk over its training rows, where every explanation starts.
     fn base_rate(&self) -> f64;
 
+    /// Chance of a failure that a risk of this model stands for, where it was calibrated: always the same for one model id and one risk.
+    fn probability(&self, _risk: f32) -> Option<f32> {
+        None
+    }
+
     /// Scores rows of [`crate::features::Schema::stride`] values each and appends one answer a row to `scores`.
     fn score(&self, rows: &[f32], stride: usize, scores: &mut Vec<Score>);
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 use super::proto::{Attribute, Graph, Model, Operator};
-use super::{DOMAIN, OPERATOR};
+use super::{CALIBRATION, DOMAIN, OPERATOR, budget};
+use crate::calibration::{Calibration, CalibrationError};
 use crate::tree::{LooseNode, MAX_NODES, MAX_TREES, MAX_WIDTH, Tree, TreeError, Trees};
 
 /// Largest file taken.
@@ -26,6 +27,21 @@ pub enum ReadError {
     /// Not protobuf of this shape.
     #[error("expected an ONNX file, got bytes that are none: {0}")]
     NotOnnx(String),
+    /// More than a forest can need.
+    #[error("expected an ONNX file of one forest and little else, got {got}")]
+    Budget {
+        /// What came.
+        got: String,
+    },
+    /// A version of the operator that is not known here.
+    #[error("expected the operator set {DOMAIN} in version 1 to 4, got {got}")]
+    Version {
+        /// What came.
+        got: String,
+    },
+    /// The table from risk to probability is none.
+    #[error("the file's calibration: {0}")]
+    Calibration(#[from] CalibrationError),
     /// A graph with something else than one forest.
     #[error("expected a graph of one {OPERATOR} ({DOMAIN}) and nothing that changes its answer, got {got}")]
     Graph {
@@ -52,18 +68,47 @@ pub enum ReadError {
     },
 }
 
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contents {
+    /// The forest.
+    pub trees: Trees,
+    /// The table from risk to probability, where the file has one.
+    pub calibration: Option<Calibration>,
+}
+
 /// Reads a forest from the bytes of an ONNX file.
 pub fn read(bytes: &[u8]) -> Result<Trees, ReadError> {
+    read_contents(bytes).map(|contents| contents.trees)
+}
+
+/// Reads a forest with its calibration.
+pub fn read_contents(bytes: &[u8]) -> Result<Contents, ReadError> {
     if bytes.len() > MAX_BYTES {
         return Err(ReadError::TooLarge { got: bytes.len() });
     }
+    budget::check(bytes)?;
     let model = Model::decode(bytes).map_err(|error| ReadError::NotOnnx(error.to_string()))?;
+    check_version(&model)?;
+    let calibration = model.metadata_props.iter().find(|entry| entry.key == CALIBRATION);
+    let calibration = calibration.map(|entry| Calibration::parse(&entry.value)).transpose()?;
     let graph = model.graph.ok_or_else(|| ReadError::NotOnnx("there is no graph".to_owned()))?;
     let operator = find_operator(&graph)?;
     let attributes = Attributes(&operator.attribute);
     attributes.refuse_what_is_not_honoured()?;
     let width = width(&graph, operator, attributes)?;
-    read_trees(attributes, width)
+    Ok(Contents { trees: read_trees(attributes, width)?, calibration })
+}
+
+/// From version 5 on the operator is deprecated in favour of one with other attributes.
+fn check_version(model: &Model) -> Result<(), ReadError> {
+    let versions: Vec<i64> =
+        model.opset_import.iter().filter(|set| set.domain == DOMAIN).map(|set| set.version).collect();
+    if !versions.is_empty() && versions.iter().all(|version| (1..=4).contains(version)) {
+        return Ok(());
+    }
+    let told: Vec<_> = versions.iter().take(4).map(ToString::to_string).collect();
+    Err(ReadError::Version { got: if told.is_empty() { "none".to_owned() } else { told.join(", ") } })
 }
 
 fn find_operator(graph: &Graph) -> Result<&Operator, ReadError> {
@@ -134,12 +179,24 @@ impl<'a> Attributes<'a> {
                 return refuse(name, "plain lists of 32-bit floats", "a tensor of doubles".to_owned());
             }
         }
-        let labels = self.get("classlabels_int64s").map_or(0, |a| a.ints.len());
-        let labels = labels.max(self.get("classlabels_strings").map_or(0, |a| a.strings.len()));
-        if labels != 2 {
-            return refuse("classlabels_int64s", "two classes", labels.to_string());
+        self.check_classes()
+    }
+
+    /// A failure must be class 1 and its absence class 0, in this order: of any other pair nobody knows which is which.
+    fn check_classes(self) -> Result<(), ReadError> {
+        let ints = self.get("classlabels_int64s").map_or(&[][..], |a| a.ints.as_slice());
+        let strings = self.get("classlabels_strings").map_or(&[][..], |a| a.strings.as_slice());
+        let told: Vec<String> = if strings.is_empty() {
+            ints.iter().take(4).map(ToString::to_string).collect()
+        } else {
+            strings.iter().take(4).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+        };
+        if ints.len().max(strings.len()) == 2 && told == ["0", "1"] {
+            return Ok(());
         }
-        Ok(())
+        let got = format!("{} classes: {}", ints.len().max(strings.len()), told.join(", "));
+        let expected = "the two classes 0 (no failure) and 1 (failure), in this order".to_owned();
+        Err(ReadError::Attribute { name: "classlabels_int64s", expected, got })
     }
 }
 
@@ -191,16 +248,17 @@ fn read_nodes(attributes: Attributes<'_>) -> Result<BTreeMap<i64, Draft>, ReadEr
     }
     let mut drafts: BTreeMap<i64, Draft> = BTreeMap::new();
     for (index, (&tree, &id)) in trees.iter().zip(ids).enumerate() {
+        let known = drafts.len();
         let draft = drafts.entry(tree).or_default();
+        if known == MAX_TREES && draft.nodes.is_empty() {
+            let (expected, got) = (format!("at most {MAX_TREES} trees"), "more".to_owned());
+            return Err(ReadError::Attribute { name: "nodes_treeids", expected, got });
+        }
         if draft.places.insert(id, draft.nodes.len()).is_some() {
             let expected = format!("each node of tree {tree} once");
             return Err(ReadError::Attribute { name: "nodes_nodeids", expected, got: format!("{id} twice") });
         }
         draft.nodes.push(LooseNode { split: None, value: 0.0, weight: weights.get(index).copied().unwrap_or(0.0) });
-    }
-    if drafts.len() > MAX_TREES {
-        let expected = format!("at most {MAX_TREES} trees");
-        return Err(ReadError::Attribute { name: "nodes_treeids", expected, got: drafts.len().to_string() });
     }
     for (index, (&tree, &id)) in trees.iter().zip(ids).enumerate() {
         match modes[index].as_slice() {

@@ -5,7 +5,8 @@ use prost::Message;
 use super::proto::{
     Attribute, Dimension, Entry, Graph, Model, Operator, OperatorSet, Shape, Tensor, Type, ValueInfo, kind,
 };
-use super::{DOMAIN, OPERATOR};
+use super::{CALIBRATION, DOMAIN, OPERATOR};
+use crate::calibration::Calibration;
 use crate::tree::{Node, Trees};
 
 /// The columns of the operator's attributes, one entry a node, then one a leaf and class.
@@ -26,8 +27,9 @@ struct Columns {
     weight: Vec<f32>,
 }
 
-/// The bytes of an ONNX file; `features` name the columns (in the file's metadata, for readers of it). The same forest gives the same bytes.
-pub fn write(trees: &Trees, features: &[String]) -> Vec<u8> {
+/// The bytes of an ONNX file; the names of the columns and the table from risk to probability stand in its metadata. The same forest and table
+/// give the same bytes.
+pub fn write(trees: &Trees, features: &[String], calibration: Option<&Calibration>) -> Vec<u8> {
     let columns = columns(trees);
     let ints = |name: &str, ints: Vec<i64>| Attribute {
         name: name.to_owned(),
@@ -83,13 +85,16 @@ pub fn write(trees: &Trees, features: &[String]) -> Vec<u8> {
         output: vec![tensor("label", 7, None), tensor("probabilities", 1, Some(2))],
     };
     let set = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
+    let calibration = calibration.map(|table| (CALIBRATION, table.to_text()));
+    let metadata = [("features", features.join(","))].into_iter().chain(calibration);
+    let metadata = metadata.map(|(key, value)| Entry { key: key.to_owned(), value });
     let model = Model {
         ir_version: 8,
         producer_name: "cidp".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
         graph: Some(graph),
         opset_import: vec![set(DOMAIN, 3), set("", 15)],
-        metadata_props: vec![Entry { key: "features".to_owned(), value: features.join(",") }],
+        metadata_props: metadata.collect(),
     };
     model.encode_to_vec()
 }

@@ -35,6 +35,13 @@ fn a_fleet_is_learnt_judged_and_explained() {
     let contributions = model.explain(&row);
     let sum: f64 = contributions.iter().sum();
     assert!((model.base_rate() + sum - f64::from(scores[0].risk)).abs() < 1e-6);
+    let calibration = card.calibration.as_ref().expect("both labels validate");
+    assert!(calibration.validation.brier <= calibration.validation.brier_of_risk, "{calibration:?}");
+    let tested = calibration.test.as_ref().expect("two machines of ten test");
+    assert!(tested.brier < tested.brier_of_rate, "the probability says more than the rate alone: {tested:?}");
+    assert_eq!(tested.bins.iter().map(|bin| bin.rows).sum::<usize>(), test.rows);
+    // The table that answers is the one inside the file, under the model's id.
+    assert_eq!(model.probability(scores[0].risk), Some(calibration.table.probability(scores[0].risk)));
     let by_sensor = model.by_sensor(&contributions);
     assert_eq!(by_sensor.len(), 5);
     assert!((by_sensor.iter().map(|(_, share)| share).sum::<f64>() - sum).abs() < 1e-12);
