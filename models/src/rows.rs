@@ -7,10 +7,12 @@
 //!   commissioned or serviced minutes ago. Its maintenance is unknown for one burst, and for the next of an age drawn from 36 seconds to 27
 //!   days: the fleet's table alone would teach that a machine just serviced cannot fail, because slow wear has made it so.
 //!
-//! Left out, for nobody knows their label: readings between a failure and the next maintenance, and those whose horizon reaches beyond the
-//! end of the tables without a failure in sight.
+//! Left out, for nobody knows their label: readings between a failure and the next maintenance, those whose horizon reaches beyond the
+//! end of the tables without a failure in sight, and those in whose horizon the depot repaired the machine before it failed (censored: what
+//! would have been is not known; a service on schedule repairs nothing and censors nothing).
 
 use twin::definition::Labels;
+use twin::event::MaintenanceKind;
 use twin::features::Windows;
 use twin::fold::Blueprint;
 use twin::instant::{Millis, from_seconds};
@@ -83,9 +85,12 @@ pub fn each(machine: &Machine, blueprint: &Blueprint, end: Millis, mut take: imp
             Labels::Horizon { .. } if broken => None,
             Labels::Horizon { .. } => {
                 let until = at + horizon(&blueprint.definition.labels);
-                let failure = machine.works.iter().filter(|work| work.kind.is_none()).map(|work| work.performed_at);
-                let soon = failure.into_iter().any(|failure| (at..=until).contains(&failure));
-                (soon || until <= end).then_some(soon)
+                let within = |kind| {
+                    machine.works.iter().any(|work| work.kind == kind && (at..=until).contains(&work.performed_at))
+                };
+                let soon = within(None);
+                let censored = within(Some(MaintenanceKind::Corrective)) || until > end;
+                (soon || !censored).then_some(soon)
             }
         };
         let Some(label) = label else { continue };
@@ -184,6 +189,22 @@ mod tests {
         let whole: Vec<_> = rows.iter().filter(|row| row.2 == History::Whole).map(|row| (row.3[0], row.1)).collect();
         // The broken machine at 18:00 and the last day, whose 48 hours reach beyond the table, are not there.
         assert_eq!(whole, [(120.0, false), (121.0, true), (90.0, true), (120.0, false)]);
+    }
+
+    #[test]
+    fn a_repair_before_the_failure_leaves_the_label_unknown() {
+        let works = MAINTENANCE.replace("A,2026-01-05T15:00:00Z,failure,pump,\n", "");
+        let labels = |works: &str| -> Vec<_> {
+            let rows = rows(READINGS, works);
+            rows.iter().filter(|row| row.2 == History::Whole).map(|row| (row.3[0], row.1)).collect()
+        };
+        assert_eq!(
+            labels(&works),
+            [(120.0, false), (120.0, false)],
+            "the three readings of the day before are left out"
+        );
+        let service = works.replace("corrective", "preventive");
+        assert_eq!(labels(&service).len(), 5, "a service on schedule censors nothing");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct DatasetOptions {
 impl Default for DatasetOptions {
     /// The options of the repository's own tables.
     fn default() -> Self {
-        Self { seed: 2201, locomotives: 29, days: 62, bursts: 4, readings: 20 }
+        Self { seed: 2201, locomotives: 40, days: 62, bursts: 4, readings: 14 }
     }
 }
 
@@ -67,7 +67,7 @@ pub fn write(
             for index in 0..options.readings {
                 let at = start + index * 5 * SECOND;
                 locomotive.work_until(at, &mut work);
-                if let Some(reading) = locomotive.reading(at, &line) {
+                if let Some(reading) = locomotive.reading(at, &line, None) {
                     reading.write_csv(&mut rows);
                     summary.readings += 1;
                 }

@@ -47,7 +47,7 @@ impl Demonstration {
                 self.locomotive.renew(sound(self.next));
                 events.push(SimEvent::Work(self.service()));
             }
-            events.extend(self.locomotive.reading(self.next, &self.line).map(SimEvent::Reading));
+            events.extend(self.locomotive.reading(self.next, &self.line, None).map(SimEvent::Reading));
             self.next += SECOND;
         }
         events

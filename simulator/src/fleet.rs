@@ -5,6 +5,7 @@ use twin::instant::{Millis, SECOND};
 use crate::line::Line;
 use crate::locomotive::Locomotive;
 use crate::reading::SimEvent;
+use crate::shift::Shift;
 
 /// Which fleet to simulate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,7 @@ impl FleetOptions {
 pub struct Fleet {
     line: Line,
     interval: Millis,
+    shift: Option<(Millis, Shift)>,
     /// Each with the time of its next reading.
     locomotives: Vec<(Millis, Locomotive)>,
 }
@@ -46,7 +48,15 @@ impl Fleet {
             let phase = interval * index as i64 / locomotives.max(1) as i64;
             (start + phase, Locomotive::new(&format!("CC-{number}"), seed, number, start))
         };
-        Self { line: Line::camrail(), interval: interval.max(1), locomotives: (0..locomotives).map(build).collect() }
+        let locomotives = (0..locomotives).map(build).collect();
+        Self { line: Line::camrail(), interval: interval.max(1), shift: None, locomotives }
+    }
+
+    /// The same fleet, which from `at` on is no longer what it was.
+    #[must_use]
+    pub fn shifted(mut self, at: Millis, shift: Shift) -> Self {
+        self.shift = Some((at, shift));
+        self
     }
 
     /// The ids of its locomotives.
@@ -60,11 +70,15 @@ impl Fleet {
         let mut work = Vec::new();
         for (next, locomotive) in &mut self.locomotives {
             while *next <= until {
+                let shift = self.shift.filter(|(from, _)| *next >= *from).map(|(_, shift)| shift);
                 locomotive.work_until(*next, &mut work);
                 events.extend(work.drain(..).map(SimEvent::Work));
-                events.extend(locomotive.reading(*next, &self.line).map(SimEvent::Reading));
+                events.extend(locomotive.reading(*next, &self.line, shift).map(SimEvent::Reading));
                 *next += self.interval;
             }
+            // The depot works between two readings as well: told now, or it would come after what others did later.
+            locomotive.work_until(until, &mut work);
+            events.extend(work.drain(..).map(SimEvent::Work));
         }
         events.sort_by_key(SimEvent::at);
         events

@@ -8,11 +8,15 @@ pub mod demonstration;
 pub mod fleet;
 pub mod line;
 mod locomotive;
+pub mod month;
 mod random;
 pub mod reading;
 mod sensors;
+pub mod shift;
 mod wear;
 
 pub use demonstration::Demonstration;
 pub use fleet::{Fleet, FleetOptions};
+pub use month::{Month, MonthOptions};
 pub use reading::{SimEvent, SimReading, Work, WorkKind};
+pub use shift::Shift;

@@ -8,6 +8,7 @@ use crate::line::{Line, Place};
 use crate::random::Draws;
 use crate::reading::{SimReading, Work, WorkKind};
 use crate::sensors::{self, Running, Sensors};
+use crate::shift::Shift;
 use crate::wear::{Component, Life};
 
 /// Hours at a terminus between two ways.
@@ -101,18 +102,24 @@ impl Locomotive {
                 self.repair(repaired_at, component);
                 work.push(self.written(repaired_at, WorkKind::Corrective, component.name(), "repaired and tested"));
             }
-            let (failure, component) = self.next_failure();
-            if failure.min(self.next_preventive) > until {
+            let (failure, component) = self.next(Life::fails_at);
+            let (noticed, heard) = self.next(Life::noticed_at);
+            if failure.min(noticed).min(self.next_preventive) > until {
                 return;
             }
-            if failure <= self.next_preventive {
+            if noticed <= failure.min(self.next_preventive) {
+                self.repair(noticed, heard);
+                work.push(self.written(noticed, WorkKind::Corrective, heard.name(), "replaced on word of the crew"));
+            } else if failure <= self.next_preventive {
                 work.push(self.written(failure, WorkKind::Failure, component.name(), "stopped on the line"));
                 let repaired_at = failure + (self.draws.between(8.0, 36.0) * HOUR as f64) as Millis;
                 self.out_until = Some((repaired_at, component));
             } else {
                 let at = self.next_preventive;
-                self.service(at);
                 work.push(self.written(at, WorkKind::Preventive, "all", "scheduled service"));
+                for component in self.service(at) {
+                    work.push(self.written(at, WorkKind::Corrective, component.name(), "found worn at the service"));
+                }
             }
         }
     }
@@ -121,9 +128,10 @@ impl Locomotive {
         Work { locomotive_id: Arc::clone(&self.id), performed_at, kind, component, note }
     }
 
-    fn next_failure(&self) -> (Millis, Component) {
-        let ends = Component::ALL.into_iter().zip(&self.lives).map(|(component, life)| (life.fails_at(), component));
-        ends.min_by_key(|(at, _)| *at).unwrap_or((Millis::MAX, Component::Pump))
+    /// The first component to which something happens, and when.
+    fn next(&self, happens: impl Fn(&Life) -> Millis) -> (Millis, Component) {
+        let moments = Component::ALL.into_iter().zip(&self.lives).map(|(component, life)| (happens(life), component));
+        moments.min_by_key(|(at, _)| *at).unwrap_or((Millis::MAX, Component::Pump))
     }
 
     /// A repair makes the failed part new and looks at the rest.
@@ -136,18 +144,24 @@ impl Locomotive {
         self.next_preventive = at + (self.draws.between(30.0, 44.0) * DAY as f64) as Millis;
     }
 
-    /// A scheduled service finds what is half worn, mostly.
-    fn service(&mut self, at: Millis) {
+    /// A scheduled service renews what is half worn, mostly, and always what is nearly worn out; the latter is written down.
+    fn service(&mut self, at: Millis) -> Vec<Component> {
+        let mut found = Vec::new();
         for (component, life) in Component::ALL.into_iter().zip(&mut self.lives) {
-            if life.wear(at) > 0.35 && self.draws.chance(0.55) {
+            let wear = life.wear(at);
+            if wear > 0.6 {
+                found.push(component);
+            }
+            if wear > 0.6 || (wear > 0.35 && self.draws.chance(0.5)) {
                 *life = Life::draw(component, at, &mut self.draws);
             }
         }
         self.next_preventive = at + (self.draws.between(30.0, 44.0) * DAY as f64) as Millis;
+        found
     }
 
     /// The reading at `at`, or `None` while it stands broken. Times must not run backwards, and the depot's work up to `at` must be done.
-    pub(crate) fn reading(&mut self, at: Millis, line: &Line) -> Option<SimReading> {
+    pub(crate) fn reading(&mut self, at: Millis, line: &Line, shift: Option<Shift>) -> Option<SimReading> {
         if self.out_until.is_some() {
             return None;
         }
@@ -164,11 +178,13 @@ impl Locomotive {
         }
         let running = Running {
             power,
-            ambient: ambient(at, place.latitude),
+            ambient: ambient(at, place.latitude) + shift.map_or(0.0, Shift::degrees),
             regulators,
             wear: self.lives.map(|life| life.wear(at)),
         };
-        let [flow, pressure, vibration, temperature] = self.sensors.say(&sensors::truth(&running), at, &mut self.draws);
+        let truth = shift.map_or_else(|| sensors::truth(&running), |shift| shift.alter(sensors::truth(&running)));
+        let said = self.sensors.say(&truth, &sensors::trembling(&running), at, &mut self.draws);
+        let [flow, pressure, vibration, temperature] = said;
         let speed = if place.speed > 0.0 {
             (place.speed * (1.15 - 0.3 * load) + 2.0 * self.draws.normal()).max(3.0)
         } else {
@@ -216,11 +232,20 @@ impl Locomotive {
     }
 }
 
-/// °C outside: hot at the coast and in the afternoon (UTC + 1), hottest in February.
+/// °C outside: hot at the coast and in the afternoon (UTC + 1), hottest in February, with hot and cool spells of some days.
 fn ambient(at: Millis, latitude: f64) -> f64 {
     let turn = |period: Millis, peak: f64| {
         let phase = (at.rem_euclid(period)) as f64 / period as f64 - peak;
         libm::cos(2.0 * std::f64::consts::PI * phase)
     };
-    27.5 - 0.7 * (latitude - 3.8) + 4.5 * turn(DAY, 13.0 / 24.0) + 1.8 * turn(365 * DAY, 0.12)
+    27.5 - 0.7 * (latitude - 3.8) + 4.5 * turn(DAY, 13.0 / 24.0) + 1.8 * turn(365 * DAY, 0.12) + spell(at)
+}
+
+/// How much hotter than usual it is, the same for every fleet: the weather does not ask for its seed.
+fn spell(at: Millis) -> f64 {
+    const LASTS: Millis = 3 * DAY;
+    let block = at.div_euclid(LASTS);
+    let of = |block: i64| 2.3 * Draws::new(0x77ea_74e5, block as u64).normal();
+    let share = at.rem_euclid(LASTS) as f64 / LASTS as f64;
+    of(block) * (1.0 - share) + of(block + 1) * share
 }

@@ -23,17 +23,17 @@ pub(crate) type Values = [f64; 4];
 
 const RANGES: [(f64, f64); 4] = [(0.0, 300.0), (0.0, 20.0), (0.0, 50.0), (-20.0, 150.0)];
 const NOISE: Values = [3.0, 0.14, 0.13, 1.1];
-const DRIFT: Values = [4.0, 0.28, 0.18, 2.2];
+const DRIFT: Values = [4.0, 0.28, 0.22, 2.6];
 
 /// What the sensors would say without any fault of their own.
 pub(crate) fn truth(running: &Running) -> Values {
     let Running { power, ambient, regulators, wear } = *running;
-    // Damage is felt late: as the square of wear, a bearing's as the sixth power.
+    // Damage is felt late: as the square of wear, a bearing's as the fourth power.
     let [pump, bearing, cooler, seal] = wear.map(|wear| wear * wear);
-    let bearing = bearing * bearing * bearing;
+    let bearing = bearing * bearing;
     let regulated = regulated(power);
-    let flow = regulated.0 * regulators.0 * (1.0 - 0.13 * pump) * (1.0 - 0.06 * cooler) * (1.0 - 0.17 * seal);
-    let pressure = regulated.1 * regulators.1 * (1.0 - 0.25 * pump) * (1.0 - 0.15 * seal);
+    let flow = regulated.0 * regulators.0 * (1.0 - 0.17 * pump) * (1.0 - 0.06 * cooler) * (1.0 - 0.24 * seal);
+    let pressure = regulated.1 * regulators.1 * (1.0 - 0.34 * pump) * (1.0 - 0.2 * seal);
     let vibration = 1.0
         + 1.5 * power
         + bearing * (7.0 + 0.8 * power)
@@ -41,8 +41,14 @@ pub(crate) fn truth(running: &Running) -> Values {
         + 0.5 * pump
         + 0.4 * cooler * power;
     let temperature =
-        ambient + 14.0 + 30.0 * power + bearing * 46.0 + cooler * (12.0 + 26.0 * power) + 6.0 * pump * power;
+        ambient + 14.0 + 33.0 * power + bearing * 38.0 + cooler * (9.0 + 25.0 * power) + 6.0 * pump * power;
     [flow, pressure, vibration, temperature]
+}
+
+/// How much more than its noise each sensor trembles: a worn pump cavitates, a leaking seal lets the flow flutter, a bearing rattles.
+pub(crate) fn trembling(running: &Running) -> Values {
+    let [pump, bearing, _, seal] = running.wear.map(|wear| wear * wear);
+    [1.0 + 1.2 * seal + 0.5 * pump, 1.0 + 1.8 * pump, 1.0 + 2.5 * bearing, 1.0]
 }
 
 /// Flow and pressure of a sound machine whose regulators stand in the middle.
@@ -68,7 +74,7 @@ pub(crate) struct Sensors {
 
 impl Sensors {
     pub(crate) fn new(start: Millis, draws: &mut Draws) -> Self {
-        let offset = [2.0, 0.12, 0.15, 1.2].map(|deviation| deviation * draws.normal());
+        let offset = [2.0, 0.12, 0.2, 2.0].map(|deviation| deviation * draws.normal());
         let drift = DRIFT.map(|deviation| deviation * draws.normal());
         let next_trouble = start + (draws.exponential(2.5) * DAY as f64) as Millis;
         Self { offset, drift, drifted_at: start, rough: (0, 0.0), stuck: None, outage: None, next_trouble }
@@ -88,14 +94,20 @@ impl Sensors {
     }
 
     /// What they say at `at`.
-    pub(crate) fn say(&mut self, truth: &Values, at: Millis, draws: &mut Draws) -> [Option<f64>; 4] {
+    pub(crate) fn say(
+        &mut self,
+        truth: &Values,
+        trembling: &Values,
+        at: Millis,
+        draws: &mut Draws,
+    ) -> [Option<f64>; 4] {
         self.wander(at, draws);
         if at >= self.next_trouble {
             self.trouble(truth, at, draws);
         }
         let mut said = [None; 4];
         for (index, value) in said.iter_mut().enumerate() {
-            let noise = NOISE[index] * draws.normal();
+            let noise = NOISE[index] * trembling[index] * draws.normal();
             let mut measured = truth[index] + self.offset[index] + self.drift[index] + noise;
             if index == 2 {
                 measured = (measured + if at < self.rough.0 { self.rough.1 } else { 0.0 }).max(0.2);
@@ -127,7 +139,9 @@ impl Sensors {
         let until = |hours: f64| at + (hours * HOUR as f64) as Millis;
         let sensor = (draws.uniform() * 4.0) as usize;
         match draws.uniform() {
-            kind if kind < 0.6 => self.rough = (until(draws.between(2.0, 40.0)), draws.between(0.6, 2.0)),
+            // A stretch of rough track passes within hours, a flat wheel only at the lathe.
+            kind if kind < 0.45 => self.rough = (until(draws.between(2.0, 40.0)), draws.between(0.6, 2.0)),
+            kind if kind < 0.6 => self.rough = (until(draws.between(60.0, 240.0)), draws.between(0.4, 1.5)),
             kind if kind < 0.75 => self.stuck = Some((sensor, truth[sensor], until(draws.between(1.0, 14.0)))),
             _ => self.outage = Some((sensor, until(draws.between(0.5, 10.0)))),
         }

@@ -28,10 +28,10 @@ impl Component {
     /// Mean life in days. Bearings run with the hottest cooler circuit, and fail the most.
     const fn mean_life_days(self) -> f64 {
         match self {
-            Self::Pump => 66.0,
-            Self::Bearing => 44.0,
-            Self::Cooler => 60.0,
-            Self::Seal => 70.0,
+            Self::Pump => 58.0,
+            Self::Bearing => 54.0,
+            Self::Cooler => 62.0,
+            Self::Seal => 58.0,
         }
     }
 }
@@ -52,6 +52,8 @@ pub(crate) struct Life {
     shape: f64,
     /// Wear at which it fails; drawn, so that nobody can read the moment off the wear.
     limit: f64,
+    /// Wear at which the crew hears or smells it and the depot repairs it before it fails; above `limit` where nobody notices.
+    noticed: f64,
     fault: Option<Fault>,
 }
 
@@ -59,19 +61,20 @@ impl Life {
     /// A component repaired at `started`.
     pub(crate) fn draw(component: Component, started: Millis, draws: &mut Draws) -> Self {
         let span = component.mean_life_days() * draws.between(0.55, 1.45) * DAY as f64;
-        let shape = draws.between(2.2, 4.2);
+        let shape = draws.between(3.0, 4.8);
         let limit = (1.0 + 0.05 * draws.normal()).clamp(0.85, 1.15);
-        // One life in nine ends with a fault that comes within hours.
-        let fault = draws.chance(0.11).then(|| Fault {
+        let noticed = if draws.chance(0.12) { limit * draws.between(0.7, 0.95) } else { f64::MAX };
+        // One life in twelve ends with a fault that comes within a day or a few.
+        let fault = draws.chance(1.0 / 12.0).then(|| Fault {
             onset: started + (span * draws.between(0.05, 0.8)) as Millis,
-            duration: (draws.between(8.0, 60.0) * HOUR as f64) as Millis,
+            duration: (draws.between(12.0, 84.0) * HOUR as f64) as Millis,
         });
-        Self { started, span, shape, limit, fault }
+        Self { started, span, shape, limit, noticed, fault }
     }
 
     /// A sound component with a fault to come and no end of its own.
     pub(crate) const fn with_fault(started: Millis, fault: Fault) -> Self {
-        Self { started, span: f64::MAX, shape: 2.0, limit: f64::MAX, fault: Some(fault) }
+        Self { started, span: f64::MAX, shape: 2.0, limit: f64::MAX, noticed: f64::MAX, fault: Some(fault) }
     }
 
     /// Moves the start back, as if it had already run for `share` of its life.
@@ -91,12 +94,19 @@ impl Life {
 
     /// When it fails.
     pub(crate) fn fails_at(&self) -> Millis {
-        let slow = self.span * libm::pow(self.limit, 1.0 / self.shape);
+        self.reaches(self.limit)
+    }
+
+    /// When it is repaired although it has not failed; `Millis::MAX` where nobody notices before it fails.
+    pub(crate) fn noticed_at(&self) -> Millis {
+        if self.noticed < self.limit { self.reaches(self.noticed) } else { Millis::MAX }
+    }
+
+    fn reaches(&self, wear: f64) -> Millis {
+        let slow = self.span * libm::pow(wear, 1.0 / self.shape);
         let slow = if slow < 1e15 { self.started + slow as Millis } else { Millis::MAX };
-        let fast = self
-            .fault
-            .filter(|_| self.limit < 2.0)
-            .map(|fault| fault.onset + (fault.duration as f64 * self.limit) as Millis);
+        let fast =
+            self.fault.filter(|_| wear < 2.0).map(|fault| fault.onset + (fault.duration as f64 * wear) as Millis);
         slow.min(fast.unwrap_or(Millis::MAX))
     }
 }
