@@ -28,10 +28,9 @@ impl Component {
     /// Mean life in days. Bearings run with the hottest cooler circuit, and fail the most.
     const fn mean_life_days(self) -> f64 {
         match self {
-            Self::Pump => 58.0,
+            Self::Pump | Self::Seal => 58.0,
             Self::Bearing => 54.0,
             Self::Cooler => 62.0,
-            Self::Seal => 58.0,
         }
     }
 }

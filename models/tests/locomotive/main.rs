@@ -8,14 +8,20 @@ use std::sync::OnceLock;
 
 use models::bootstrap::{Inputs, bootstrap};
 use models::model::Model;
-use models::table::Source;
+use models::replay;
+use models::table::{Machine, Observation, Source};
 use models::train::Options;
+use simulator::{Demonstration, SimEvent};
 use twin::definition::Definition;
+use twin::event::MaintenanceKind;
 use twin::features::Windows;
 use twin::fold::Blueprint;
+use twin::ids::LocomotiveId;
+use twin::instant::{Millis, SECOND};
 use twin::level::Level;
 use twin::reading::Reading;
 use twin::scoring::Scorer;
+use twin::table::MaintenanceRow;
 
 fn blueprint() -> Blueprint {
     Blueprint::new(Definition::parse(include_str!("../../../data/locomotive.toml")).expect("valid"))
@@ -81,4 +87,40 @@ fn unseen_locomotives_and_days_are_told_apart() {
         assert!(auc > 0.85, "{part}: an AUC of {auc:.3}");
         assert!(quality.positives > 100, "{part}: {} positive rows are too few to judge by", quality.positives);
     }
+}
+
+/// `CC-DEMO` through the twin itself, in simulated time: what `cidp serve` shows within two minutes.
+#[test]
+fn the_demonstration_goes_from_nominal_through_watch_to_danger_and_back() {
+    const START: Millis = 1_769_932_800_000;
+    let blueprint = blueprint();
+    let mut machine =
+        Machine { id: LocomotiveId::parse("CC-DEMO").expect("valid"), observations: Vec::new(), works: Vec::new() };
+    for event in Demonstration::new(1, START).advance_to(START + 150 * SECOND) {
+        match event {
+            SimEvent::Reading(reading) => {
+                let mut observed = Reading::new(reading.recorded_at, reading.recorded_at);
+                for (channel, (_, value, _)) in reading.sensors().into_iter().enumerate() {
+                    if let Some(value) = value {
+                        observed.set(channel, value as f32);
+                    }
+                }
+                machine.observations.push(Observation { reading: observed, label: None });
+            }
+            SimEvent::Work(work) => machine.works.push(MaintenanceRow {
+                id: machine.id.clone(),
+                performed_at: work.performed_at,
+                kind: Some(MaintenanceKind::Corrective),
+                component: work.component.to_owned(),
+                note: String::new(),
+            }),
+        }
+    }
+    let serviced = machine.works[0].performed_at;
+    let levels = replay::levels(&machine, &blueprint, model());
+    let (watch, danger) = (levels.watch[0], levels.danger[0]);
+    assert!(watch.0 > START + 22 * SECOND, "nominal until the fault begins: {levels:?}");
+    assert!(watch.0 < danger.0 && danger.0 < serviced, "watch before danger, danger before the depot: {levels:?}");
+    assert_eq!((levels.watch.len(), levels.danger.len()), (1, 1), "{levels:?}");
+    assert_eq!(watch.1, serviced, "nothing is left after the service: {levels:?}");
 }
