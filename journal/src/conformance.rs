@@ -12,7 +12,7 @@ use crate::embedded::Clock;
 use crate::error::{AppendError, ReadError};
 use crate::kinds::{SHARD_OPENED, ShardOpened};
 use crate::port::{
-    Claim, Dropping, Head, Horizon, Journal, Millis, NewRecord, Record, Snapshot, SnapshotEntry, Stream,
+    Claim, Dropping, FLEET, Head, Horizon, Journal, Millis, NewRecord, Record, Snapshot, SnapshotEntry, Stream, logs,
 };
 
 /// A kind that is not the journal's own.
@@ -378,15 +378,53 @@ pub async fn shards_are_written_side_by_side(journal: Arc<dyn Journal>) {
     }
 }
 
+/// The log `fleet` keeps the promises of a shard beside the shards, takes no record of a locomotive, and is counted among no shards.
+pub async fn the_fleet_has_a_log_of_its_own(journal: &dyn Journal) {
+    assert_eq!(journal.head(FLEET).await.expect("head").sequence, 0);
+    let mut follower = journal.follow(FLEET);
+    let (claim, end) = claimed(journal, FLEET).await;
+    assert_eq!((claim.shard, claim.epoch, end), (FLEET, 1, 1));
+    let fact = |payload: &'static str| {
+        let payload = Bytes::from_static(payload.as_bytes());
+        NewRecord { stream: None, kind: KIND, occurred: (3, 3), payload }
+    };
+    let appended = journal.append(&claim, end, vec![fact("one"), fact("two")]).await.expect("appended");
+    assert_eq!((appended.first, appended.last), (2, 3));
+    assert_eq!(*follower.borrow_and_update(), 3, "a follower hears of it");
+    let read = journal.read(FLEET, 2, 10, 1 << 20).await.expect("read");
+    assert_eq!(read.iter().map(|record| (record.shard, record.sequence)).collect::<Vec<_>>(), [(FLEET, 2), (FLEET, 3)]);
+    assert_eq!(journal.verify(FLEET, 1).await.expect("the chain holds").hash, appended.hash);
+    assert_eq!(journal.position_at(FLEET, Millis::MAX).await.expect("read"), 3);
+    let misplaced = journal.append(&claim, 3, vec![record("A", 1, 0, "x")]).await;
+    assert!(matches!(misplaced, Err(AppendError::Invalid(_))), "{misplaced:?}");
+    let newer = journal.claim(FLEET, "test:2").await.expect("a claim");
+    let fenced = journal.append(&claim, newer.opened_at, vec![fact("late")]).await;
+    assert_eq!(fenced.expect_err("fenced"), AppendError::Fenced { shard: FLEET, claimed: 1, current: 2 });
+    journal.move_cursor("reader", FLEET, 3).await.expect("moved");
+    assert_eq!(journal.cursor("reader", FLEET).await.expect("read"), 3);
+    for shard in 0..journal.shards() {
+        assert_eq!(journal.head(shard).await.expect("head").sequence, 0, "shard {shard} is untouched");
+        assert_eq!(journal.cursor("reader", shard).await.expect("read"), 0);
+    }
+    assert_eq!(journal.locomotives(FLEET, None, 10).await.expect("read"), Vec::<Arc<str>>::new());
+    let beyond = FLEET - 1;
+    let nowhere = journal.claim(beyond, "test:1").await.expect_err("no such log");
+    assert!(
+        matches!(&nowhere, AppendError::NoSuchShard { shard, .. } | AppendError::Read(ReadError::NoSuchShard { shard, .. }) if *shard == beyond),
+        "{nowhere}"
+    );
+}
+
 /// What a durable log must still know when it is opened again: [`what_reopening_must_keep`] is called before and after, and gives the same.
 pub async fn what_reopening_must_keep(
     journal: &dyn Journal,
 ) -> (Vec<Head>, usize, Option<u64>, Option<u64>, Option<Snapshot>) {
     let mut heads = Vec::new();
     let mut count = 0;
-    for shard in 0..journal.shards() {
-        heads.push(journal.verify(shard, 1).await.expect("the chain holds"));
-        assert_eq!(journal.head(shard).await.expect("head"), heads[usize::from(shard)]);
+    for shard in logs(journal.shards()) {
+        let head = journal.verify(shard, 1).await.expect("the chain holds");
+        assert_eq!(journal.head(shard).await.expect("head"), head);
+        heads.push(head);
         count += journal.read(shard, 1, usize::MAX, usize::MAX).await.expect("read").len();
     }
     let last = journal.last_version("A").await.expect("read");

@@ -1,13 +1,13 @@
 //! Errors of the log: refusals of an append, faults of reading, and why a log does not open.
 
-use crate::port::{Millis, Sequence, ShardId};
+use crate::port::{Millis, Sequence, ShardId, name_of};
 
 /// Why an append was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// Somebody else has claimed the shard since.
     #[error(
-        "shard {shard} was claimed by another owner (epoch {current}, ours was {claimed}): let go, or recover and claim again"
+        "{} was claimed by another owner (epoch {current}, ours was {claimed}): let go, or recover and claim again", name_of(*shard)
     )]
     Fenced {
         /// The shard.
@@ -18,7 +18,7 @@ pub enum AppendError {
         current: u64,
     },
     /// The shard does not end where the caller believes.
-    #[error("shard {shard} ends at {actual}, the append expected {expected}: read the tail and try again")]
+    #[error("{} ends at {actual}, the append expected {expected}: read the tail and try again", name_of(*shard))]
     Conflict {
         /// The shard.
         shard: ShardId,
@@ -73,7 +73,7 @@ pub enum ReadError {
         shards: ShardId,
     },
     /// What is stored does not fit the hash chain or its own format.
-    #[error("shard {shard} is damaged at position {sequence}: {message}")]
+    #[error("{} is damaged at position {sequence}: {message}", name_of(*shard))]
     Damaged {
         /// The shard.
         shard: ShardId,
@@ -131,8 +131,8 @@ pub enum OpenError {
     },
     /// It ends before what was acknowledged.
     #[error(
-        "shard {shard} ends at {log}, but {head} was acknowledged: records are lost. Restore the directory from a backup, or go on \
-         without them with `cidp log repair --accept-loss`"
+        "{} ends at {log}, but {head} was acknowledged: records are lost. Restore the directory from a backup, or go on \
+         without them with `cidp log repair --accept-loss`", name_of(*shard)
     )]
     BehindHead {
         /// The shard.
@@ -172,8 +172,8 @@ pub enum OpenError {
     },
     /// It holds other records than those that were acknowledged.
     #[error(
-        "shard {shard} holds another record at {head} than the one that was acknowledged. Restore the directory from a backup, or go \
-         on with what is there with `cidp log repair --accept-loss`"
+        "{} holds another record at {head} than the one that was acknowledged. Restore the directory from a backup, or go \
+         on with what is there with `cidp log repair --accept-loss`", name_of(*shard)
     )]
     Diverged {
         /// The shard.

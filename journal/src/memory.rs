@@ -13,7 +13,7 @@ use crate::error::{AppendError, ReadError};
 use crate::hash::{self, GENESIS, Header};
 use crate::kinds::{SHARD_OPENED, ShardOpened};
 use crate::port::{
-    Appended, Claim, Dropping, FIRST_FOREIGN_KIND, Head, Horizon, Journal, Millis, NewRecord, Payload, Record,
+    self, Appended, Claim, Dropping, FIRST_FOREIGN_KIND, Head, Horizon, Journal, Millis, NewRecord, Payload, Record,
     Sequence, ShardId, Snapshot, SnapshotEntry, SnapshotMark,
 };
 use crate::thinning;
@@ -30,6 +30,7 @@ struct Shard {
 
 #[derive(Default)]
 struct Contents {
+    /// In the order of [`port::logs`].
     shards: Vec<Shard>,
     /// Locomotive → shard and sequence of each version.
     index: BTreeMap<Arc<str>, Vec<(ShardId, Sequence)>>,
@@ -52,8 +53,9 @@ impl MemoryJournal {
 
     /// An empty log on a clock of the caller's.
     pub fn with_clock(shards: ShardId, clock: Clock) -> Self {
-        let contents = Contents { shards: (0..shards).map(|_| Shard::default()).collect(), ..Contents::default() };
-        let followers = (0..shards).map(|_| watch::Sender::new(0)).collect();
+        let contents =
+            Contents { shards: port::logs(shards).map(|_| Shard::default()).collect(), ..Contents::default() };
+        let followers = port::logs(shards).map(|_| watch::Sender::new(0)).collect();
         Self { contents: Mutex::new(contents), followers, clock }
     }
 
@@ -63,11 +65,11 @@ impl MemoryJournal {
 
     fn check_shard(&self, shard: ShardId) -> Result<usize, ReadError> {
         let shards = self.shards();
-        if shard < shards { Ok(usize::from(shard)) } else { Err(ReadError::NoSuchShard { shard, shards }) }
+        port::place(shard, shards).ok_or(ReadError::NoSuchShard { shard, shards })
     }
 
-    fn write(&self, contents: &mut Contents, shard: ShardId, records: Vec<NewRecord>) -> Appended {
-        let head = contents.shards[usize::from(shard)].head();
+    fn write(&self, contents: &mut Contents, (shard, index): (ShardId, usize), records: Vec<NewRecord>) -> Appended {
+        let head = contents.shards[index].head();
         let appended_at = (self.clock)().max(head.appended_at);
         let (mut sequence, mut hash) = (head.sequence, head.hash);
         for NewRecord { stream, kind, occurred, payload } in records {
@@ -80,9 +82,9 @@ impl MemoryJournal {
             }
             let payload = Payload::Kept(payload);
             let record = Record { shard, sequence, appended_at, stream, kind, occurred, payload, hash };
-            contents.shards[usize::from(shard)].records.push(record);
+            contents.shards[index].records.push(record);
         }
-        self.followers[usize::from(shard)].send_replace(sequence);
+        self.followers[index].send_replace(sequence);
         Appended { first: head.sequence + 1, last: sequence, appended_at, hash }
     }
 }
@@ -129,7 +131,7 @@ impl Contents {
 #[async_trait]
 impl Journal for MemoryJournal {
     fn shards(&self) -> ShardId {
-        self.followers.len() as ShardId
+        self.followers.len() as ShardId - 1
     }
 
     async fn claim(&self, shard: ShardId, node: &str) -> Result<Claim, AppendError> {
@@ -140,7 +142,7 @@ impl Journal for MemoryJournal {
         let now = (self.clock)();
         let payload = ShardOpened { epoch, node: node.to_owned() }.to_payload();
         let record = NewRecord { stream: None, kind: SHARD_OPENED, occurred: (now, now), payload };
-        let appended = self.write(&mut contents, shard, vec![record]);
+        let appended = self.write(&mut contents, (shard, index), vec![record]);
         Ok(Claim { shard, epoch, opened_at: appended.last })
     }
 
@@ -160,15 +162,9 @@ impl Journal for MemoryJournal {
         if actual != expected {
             return Err(AppendError::Conflict { shard, expected, actual });
         }
-        if records.is_empty() {
-            return Err(AppendError::Invalid("expected at least one record, got none".to_owned()));
-        }
-        if let Some(record) = records.iter().find(|record| record.kind < FIRST_FOREIGN_KIND) {
-            let message = format!("expected a kind of {FIRST_FOREIGN_KIND} or more, got {}", record.kind);
-            return Err(AppendError::Invalid(message));
-        }
+        port::refuse(shard, &records)?;
         contents.check_versions(&records)?;
-        Ok(self.write(&mut contents, shard, records))
+        Ok(self.write(&mut contents, (shard, index), records))
     }
 
     async fn head(&self, shard: ShardId) -> Result<Head, ReadError> {
@@ -177,7 +173,7 @@ impl Journal for MemoryJournal {
     }
 
     fn follow(&self, shard: ShardId) -> watch::Receiver<Sequence> {
-        self.followers[usize::from(shard)].subscribe()
+        self.followers[port::place(shard, self.shards()).expect("the caller names a log that is there")].subscribe()
     }
 
     async fn read(

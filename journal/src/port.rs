@@ -11,6 +11,42 @@ use crate::hash::ChainHash;
 /// Number of a shard: one Kafka partition, or one hash bucket in the local mode.
 pub type ShardId = u16;
 
+/// The log `fleet`, beside the shards: what concerns the fleet as a whole and no locomotive. Claimed, appended, read and verified like a
+/// shard, under the same committer and the same chain; it takes no records of locomotives.
+pub const FLEET: ShardId = ShardId::MAX;
+
+/// All logs of a journal with so many shards: the shards in order, then [`FLEET`].
+pub fn logs(shards: ShardId) -> impl Iterator<Item = ShardId> {
+    (0..shards).chain(std::iter::once(FLEET))
+}
+
+/// A log as a person reads it.
+pub fn name_of(shard: ShardId) -> String {
+    if shard == FLEET { "the log fleet".to_owned() } else { format!("shard {shard}") }
+}
+
+/// Where a log stands in that order; `None` for one that is not there.
+pub(crate) fn place(shard: ShardId, shards: ShardId) -> Option<usize> {
+    if shard == FLEET { Some(usize::from(shards)) } else { (shard < shards).then(|| usize::from(shard)) }
+}
+
+/// What a journal refuses of records for a log, whichever adapter it is.
+pub(crate) fn refuse(shard: ShardId, records: &[NewRecord]) -> Result<(), AppendError> {
+    if records.is_empty() {
+        return Err(AppendError::Invalid("expected at least one record, got none".to_owned()));
+    }
+    if let Some(record) = records.iter().find(|record| record.kind < FIRST_FOREIGN_KIND) {
+        let message = format!("expected a kind of {FIRST_FOREIGN_KIND} or more, got {}", record.kind);
+        return Err(AppendError::Invalid(message));
+    }
+    let of_a_locomotive = || records.iter().find_map(|record| record.stream.as_ref());
+    if let Some(stream) = (shard == FLEET).then(of_a_locomotive).flatten() {
+        let message = format!("expected a record of the whole fleet, got one of {}", stream.locomotive);
+        return Err(AppendError::Invalid(message));
+    }
+    Ok(())
+}
+
 /// Position of a record within its shard: 1 for the first, without gaps. 0 stands for "before the first".
 pub type Sequence = u64;
 
@@ -203,7 +239,7 @@ pub struct SnapshotMark {
 /// records or none. After a failed sync the journal is poisoned: every later call answers [`AppendError::Poisoned`] until it is reopened.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
-    /// Number of shards, recorded when the log was created.
+    /// Number of shards, recorded when the log was created. [`FLEET`] is not counted.
     fn shards(&self) -> ShardId;
 
     /// Takes a shard for `node` (an address others reach it by): appends `ShardOpened` at the end, which fences the owner before.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use journal::conformance::{self as suite, TestClock};
 use journal::embedded::Options;
 use journal::error::{OpenError, ReadError};
-use journal::port::Snapshot;
+use journal::port::{FLEET, NewRecord, Snapshot};
 use journal::{EmbeddedJournal, Journal, MemoryJournal};
 
 macro_rules! both_adapters {
@@ -54,6 +54,7 @@ both_adapters!(
     cursors_stand_where_they_were_put => |journal, clock| suite::cursors_stand_where_they_were_put(journal),
     erasable_text_is_erased => |journal, clock| suite::erasable_text_is_erased(journal),
     followers_see_what_is_durable => |journal, clock| suite::followers_see_what_is_durable(journal),
+    the_fleet_has_a_log_of_its_own => |journal, clock| suite::the_fleet_has_a_log_of_its_own(journal),
     a_large_append_is_one_append => |journal, clock| suite::a_large_append_is_one_append(journal),
 );
 
@@ -101,6 +102,9 @@ async fn what_was_durable_is_there_after_reopening() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let journal = open(directory.path()).expect("opened");
     write(&journal, 30).await;
+    let claim = journal.claim(FLEET, "test:1").await.expect("claimed");
+    let fact = NewRecord { stream: None, kind: suite::KIND, occurred: (3, 3), payload: "fact".into() };
+    journal.append(&claim, claim.opened_at, vec![fact]).await.expect("appended");
     journal.move_cursor("reader", 0, 12).await.expect("moved");
     let before = suite::what_reopening_must_keep(&journal).await;
     journal.close().await;

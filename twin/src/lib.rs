@@ -12,6 +12,7 @@ pub mod doubt;
 pub mod event;
 pub mod explanation;
 pub mod features;
+pub mod fleet;
 pub mod fold;
 pub mod identity;
 pub mod ids;

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::port::{
-    Appended, Claim, Dropping, Head, Horizon, Journal, Millis, NewRecord, Record, Sequence, ShardId, Snapshot,
+    self, Appended, Claim, Dropping, Head, Horizon, Journal, Millis, NewRecord, Record, Sequence, ShardId, Snapshot,
     SnapshotEntry, SnapshotMark,
 };
 use crate::thinning;
@@ -98,10 +98,10 @@ impl EmbeddedJournal {
             .open()
             .map_err(storage)?;
         let store = Store::open(&database).map_err(storage)?;
-        let ends = (0..shards).map(|shard| store.tail(shard)).collect::<Result<Vec<_>, _>>()?;
+        let ends = port::logs(shards).map(|shard| store.tail(shard)).collect::<Result<Vec<_>, _>>()?;
         let head = open_head(&directory, recorded.is_some(), &store, &ends, options.accept_loss)?;
-        for (shard, (end, _)) in (0..shards).zip(&ends) {
-            check_against_head(&store, shard, end, head.marks()[usize::from(shard)])?;
+        for ((shard, (end, _)), mark) in port::logs(shards).zip(&ends).zip(head.marks()) {
+            check_against_head(&store, shard, end, *mark)?;
         }
         if recorded.is_none() {
             directory.record(shards)?;
@@ -149,7 +149,7 @@ impl EmbeddedJournal {
 
     fn check_shard(&self, shard: ShardId) -> Result<usize, ReadError> {
         let shards = self.shards();
-        if shard < shards { Ok(usize::from(shard)) } else { Err(ReadError::NoSuchShard { shard, shards }) }
+        port::place(shard, shards).ok_or(ReadError::NoSuchShard { shard, shards })
     }
 }
 
@@ -225,7 +225,7 @@ impl Journal for EmbeddedJournal {
     }
 
     fn follow(&self, shard: ShardId) -> watch::Receiver<Sequence> {
-        self.shared.follow(usize::from(shard))
+        self.shared.follow(shard)
     }
 
     async fn read(
@@ -297,8 +297,8 @@ impl Journal for EmbeddedJournal {
     }
 
     async fn drop_snapshots(&self, shard: ShardId, positions: Vec<Sequence>) -> Result<(), AppendError> {
-        let index = self.check_shard(shard)?;
-        let _kept_as_they_are = self.shared.keeping(index).await;
+        self.check_shard(shard)?;
+        let _kept_as_they_are = self.shared.keeping(shard).await;
         let changes = self.blocking(move |store| dropping_changes(store, shard, &positions)).await?;
         if changes.is_empty() { Ok(()) } else { self.shared.commit(changes).await }
     }

@@ -23,7 +23,7 @@ impl Shared {
             let message = format!("expected a kind of {FIRST_FOREIGN_KIND} or more to drop, got {kind}");
             return Err(AppendError::Invalid(message));
         }
-        let _kept_as_they_are = self.keeping(usize::from(shard)).await;
+        let _kept_as_they_are = self.keeping(shard).await;
         self.move_horizon(shard, up_to).await?;
         let mut all = Dropping::default();
         let (mut done, mut before) = self.blocking(move |store| store.dropped(shard, kind)).await?;

@@ -12,7 +12,7 @@ use super::store::Store;
 use crate::block::{self, AppendHead, Block};
 use crate::error::AppendError;
 use crate::kinds::{SHARD_OPENED, ShardOpened};
-use crate::port::{Appended, Claim, FIRST_FOREIGN_KIND, Head, Millis, NewRecord, Record, Sequence, ShardId};
+use crate::port::{self, Appended, Claim, Head, Millis, NewRecord, Record, Sequence, ShardId};
 
 /// Longest locomotive id, in bytes.
 const MAX_ID: usize = 255;
@@ -33,6 +33,7 @@ impl Tail {
 /// What all writers share.
 pub(super) struct Shared {
     pub(super) store: Store,
+    /// In the order of [`port::logs`], like all that follows here.
     tails: Vec<tokio::sync::Mutex<Tail>>,
     durable: Vec<Mutex<Head>>,
     followers: Vec<watch::Sender<Sequence>>,
@@ -56,15 +57,23 @@ impl Shared {
     }
 
     pub(super) fn shards(&self) -> ShardId {
-        self.tails.len() as ShardId
+        self.tails.len() as ShardId - 1
+    }
+
+    /// Where a log's end stands among the others.
+    ///
+    /// # Panics
+    /// For a log that is not there: the adapter refuses those before.
+    fn place(&self, shard: ShardId) -> usize {
+        port::place(shard, self.shards()).expect("the adapter asks for logs that are there")
     }
 
     pub(super) fn durable(&self, shard: usize) -> Head {
         *self.durable[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn follow(&self, shard: usize) -> watch::Receiver<Sequence> {
-        self.followers[shard].subscribe()
+    pub(super) fn follow(&self, shard: ShardId) -> watch::Receiver<Sequence> {
+        self.followers[self.place(shard)].subscribe()
     }
 
     pub(super) fn close(&self) {
@@ -72,8 +81,8 @@ impl Shared {
     }
 
     /// Waits for the right to change the snapshots and the horizon of a shard.
-    pub(super) async fn keeping(&self, shard: usize) -> tokio::sync::MutexGuard<'_, ()> {
-        self.keeping[shard].lock().await
+    pub(super) async fn keeping(&self, shard: ShardId) -> tokio::sync::MutexGuard<'_, ()> {
+        self.keeping[self.place(shard)].lock().await
     }
 
     fn committer(&self) -> Result<mpsc::Sender<Request>, AppendError> {
@@ -86,7 +95,7 @@ impl Shared {
     }
 
     pub(super) async fn claim(&self, shard: ShardId, node: &str) -> Result<Claim, AppendError> {
-        let mut tail = self.tails[usize::from(shard)].lock().await;
+        let mut tail = self.tails[self.place(shard)].lock().await;
         let epoch = tail.epoch + 1;
         let now = (self.clock)();
         let opened = ShardOpened { epoch, node: node.to_owned() };
@@ -103,20 +112,14 @@ impl Shared {
         records: Vec<NewRecord>,
     ) -> Result<Appended, AppendError> {
         let Claim { shard, epoch, .. } = claim;
-        let mut tail = self.tails[usize::from(shard)].lock().await;
+        let mut tail = self.tails[self.place(shard)].lock().await;
         if tail.epoch != epoch {
             return Err(AppendError::Fenced { shard, claimed: epoch, current: tail.epoch });
         }
         if tail.head.sequence != expected {
             return Err(AppendError::Conflict { shard, expected, actual: tail.head.sequence });
         }
-        if records.is_empty() {
-            return Err(AppendError::Invalid("expected at least one record, got none".to_owned()));
-        }
-        if let Some(record) = records.iter().find(|record| record.kind < FIRST_FOREIGN_KIND) {
-            let message = format!("expected a kind of {FIRST_FOREIGN_KIND} or more, got {}", record.kind);
-            return Err(AppendError::Invalid(message));
-        }
+        port::refuse(shard, &records)?;
         let versions = self.next_versions(&mut tail, &records)?;
         let appended = self.write(&mut tail, shard, epoch, &records).await?;
         tail.versions.extend(versions);
@@ -151,7 +154,8 @@ impl Shared {
             return Ok(());
         };
         let shard = first.shard;
-        let mut tail = self.tails[usize::from(shard)].lock().await;
+        let place = self.place(shard);
+        let mut tail = self.tails[place].lock().await;
         if tail.head.sequence + 1 != first.sequence {
             let (expected, actual) = (first.sequence - 1, tail.head.sequence);
             return Err(AppendError::Conflict { shard, expected, actual });
@@ -173,9 +177,9 @@ impl Shared {
             previous = end.hash;
         }
         let (sequence, hash, appended_at) = (last.sequence, last.hash, last.appended_at);
-        committer::commit(&self.committer()?, changes, Some((usize::from(shard), (sequence, hash)))).await?;
+        committer::commit(&self.committer()?, changes, Some((place, (sequence, hash)))).await?;
         tail.head = Head { sequence, hash, appended_at };
-        *self.durable[usize::from(shard)].lock().unwrap_or_else(PoisonError::into_inner) = tail.head;
+        *self.durable[place].lock().unwrap_or_else(PoisonError::into_inner) = tail.head;
         Ok(())
     }
 
@@ -227,10 +231,11 @@ impl Shared {
         let last = tail.head.sequence + records.len() as u64;
         changes.extend(blocks.into_iter().map(|block| self.put_block(shard, block)));
         changes.push(self.put_time(shard, appended_at, last));
-        committer::commit(&self.committer()?, changes, Some((usize::from(shard), (last, hash)))).await?;
+        let place = self.place(shard);
+        committer::commit(&self.committer()?, changes, Some((place, (last, hash)))).await?;
         tail.head = Head { sequence: last, hash, appended_at };
-        *self.durable[usize::from(shard)].lock().unwrap_or_else(PoisonError::into_inner) = tail.head;
-        self.followers[usize::from(shard)].send_replace(last);
+        *self.durable[place].lock().unwrap_or_else(PoisonError::into_inner) = tail.head;
+        self.followers[place].send_replace(last);
         Ok(Appended { first, last, appended_at, hash })
     }
 }

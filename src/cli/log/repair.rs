@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use journal::Journal;
 use journal::embedded::{EmbeddedJournal, Options};
+use journal::port::{FLEET, logs, name_of};
 use serde_json::json;
 
 use super::{RepairArguments, on_disk};
@@ -15,11 +16,12 @@ pub(super) fn run(arguments: &RepairArguments, config: &Config, json: bool) -> R
     let log = EmbeddedJournal::open(options)?;
     runtime()?.block_on(async {
         let mut ends = Vec::new();
-        for shard in 0..log.shards() {
-            let end = log.verify(shard, 1).await.with_context(|| format!("shard {shard}"))?;
+        for shard in logs(log.shards()) {
+            let end = log.verify(shard, 1).await.with_context(|| name_of(shard))?;
             if !json {
-                println!("shard {shard}: {} records, the chain is whole", end.sequence);
+                println!("{}: {} records, the chain is whole", name_of(shard), end.sequence);
             }
+            let shard = if shard == FLEET { json!("fleet") } else { json!(shard) };
             ends.push(json!({"shard": shard, "records": end.sequence}));
         }
         if json {

@@ -2,6 +2,7 @@
 //! known here. A kind is readable one release before it is written; an unknown one is an error, never skipped.
 
 mod facts;
+mod fleet;
 mod state;
 mod telemetry;
 
@@ -9,6 +10,7 @@ use prost::Message;
 
 use crate::event::{Cause, Event, ShardEvent};
 
+pub use fleet::{decode_fleet_event, encode_fleet_event};
 pub use state::{decode_state, encode_state, state_hash};
 
 #[allow(
@@ -50,6 +52,12 @@ pub mod kind {
     pub const DEFINITION_ADOPTED: u16 = 32;
     /// [`crate::event::ShardEvent::BatchFolded`].
     pub const BATCH_FOLDED: u16 = 33;
+    /// [`crate::fleet::FleetEvent::ModelPromoted`].
+    pub const MODEL_PROMOTED: u16 = 48;
+    /// [`crate::fleet::FleetEvent::ScoringSuspended`].
+    pub const SCORING_SUSPENDED: u16 = 49;
+    /// [`crate::fleet::FleetEvent::ScoringResumed`].
+    pub const SCORING_RESUMED: u16 = 50;
 }
 
 /// Bytes that are no record of this kind.

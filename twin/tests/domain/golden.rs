@@ -8,6 +8,7 @@ use twin::codec;
 use twin::doubt::{Doubt, DoubtKind};
 use twin::event::{Cause, Event, MaintenanceKind, RecordedReading, RiskChanged, ShardEvent, TelemetryRecorded, Work};
 use twin::features::FeatureId;
+use twin::fleet::{Breaker, FleetEvent, Suspension, Turn};
 use twin::fold::{Blueprint, Blueprints};
 use twin::ids::ModelId;
 use twin::level::Level;
@@ -171,4 +172,37 @@ fn an_unknown_kind_is_an_error_and_never_skipped() {
     let (_, blueprints) = blueprints();
     let error = codec::decode_event(999, &[], &blueprints).expect_err("nobody knows it");
     assert_eq!(error, codec::CodecError::UnknownKind(999));
+}
+
+#[test]
+fn records_of_the_fleet_are_read_and_written_the_same() {
+    let model = ModelId::of(b"model");
+    let turn = |why, state| Turn { at: START, why, state, model };
+    let alert = Suspension::Alert { fingerprint: "9f2c41".to_owned(), name: "ScoringDiverges".to_owned() };
+    let promoted = FleetEvent::ModelPromoted {
+        at: START,
+        model,
+        previous: Some(ModelId::of(b"before")),
+        definition: blueprints().0.definition.id,
+    };
+    let drift = Suspension::Drift { feature: FeatureId(3 * 16 + 3), psi: 0.41 };
+    let latency = Suspension::Latency { seconds: 0.004, objective: 0.001 };
+    let order = Suspension::Order { note: "n-1".to_owned() };
+    let events = [
+        ("ModelPromoted", promoted),
+        ("ScoringSuspended.drift", FleetEvent::ScoringSuspended(turn(drift, Breaker::Open))),
+        ("ScoringSuspended.latency", FleetEvent::ScoringSuspended(turn(latency, Breaker::Open))),
+        ("ScoringSuspended.alert", FleetEvent::ScoringSuspended(turn(alert, Breaker::Open))),
+        ("ScoringResumed.order", FleetEvent::ScoringResumed(turn(order.clone(), Breaker::HalfOpen))),
+        ("ScoringResumed.closed", FleetEvent::ScoringResumed(turn(order, Breaker::Closed))),
+    ];
+    let cause = Cause { source: "http".to_owned(), actor: "k-1".to_owned(), idempotency: 0, asked_at: START };
+    for (name, event) in events {
+        let (kind, encoded) = codec::encode_fleet_event(&event, &cause);
+        let on_file = golden(&format!("{name}.bin"), &encoded);
+        assert_eq!(codec::decode_fleet_event(kind, &on_file), Ok((event, cause.clone())), "{name}");
+        assert_eq!(encoded, on_file, "{name} is written otherwise than in version 1");
+    }
+    let unknown = codec::decode_fleet_event(999, &[]);
+    assert_eq!(unknown, Err(codec::CodecError::UnknownKind(999)));
 }
