@@ -1,8 +1,11 @@
 //! Measures the program on this machine, prints the figures and writes them into docs/performance.md: `make bench`, or one part of it with
 //! `cargo bench --profile release --bench performance -- pipeline`. What is measured stands in one file a part; nothing here asserts.
 
+mod cold;
 mod forest;
 mod machine;
+mod memory;
+mod past;
 mod pipeline;
 mod predict;
 mod replay;
@@ -20,10 +23,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measures one part.
 type Measure = fn() -> Result<Section>;
 
-const PARTS: [(&str, Measure); 4] = [
+const PARTS: [(&str, Measure); 7] = [
     ("forest", forest::measure),
     ("pipeline", pipeline::measure),
     ("replay", replay::measure),
+    ("memory", memory::measure),
+    ("cold", cold::measure),
+    ("past", past::measure),
     ("predict", predict::measure),
 ];
 

@@ -46,13 +46,13 @@ pub(crate) fn measure() -> Result<Section> {
 }
 
 /// The program, without its simulated fleet.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
 }
 
 impl Server {
-    fn start(directory: &Path) -> Result<Self> {
+    pub(crate) fn start(directory: &Path) -> Result<Self> {
         let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let (address, monitor) = (free()?, free()?);
         let child = Command::new(env!("CARGO_BIN_EXE_cidp"))
@@ -68,11 +68,11 @@ impl Server {
         Ok(Self { child, address })
     }
 
-    fn process(&self) -> String {
+    pub(crate) fn process(&self) -> String {
         self.child.id().to_string()
     }
 
-    async fn wait_until_ready(&self) -> Result<()> {
+    pub(crate) async fn wait_until_ready(&self) -> Result<()> {
         let began = Instant::now();
         let request = b"GET /health/ready HTTP/1.1\r\nhost: cidp\r\nconnection: close\r\n\r\n";
         loop {
@@ -85,7 +85,7 @@ impl Server {
                 }
             }
             ensure!(began.elapsed() < READY_WITHIN, "the program is not ready after {READY_WITHIN:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

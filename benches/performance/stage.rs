@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actors::{Fleet, Options};
+use actors::{Batch, Clock, Fleet, Options, Source};
 use anyhow::{Context, Result};
 use cidp::dead_letters::DeadLetterFiles;
 use cidp::training::{self, MAINTENANCE, SENSORS};
@@ -13,10 +13,11 @@ use journal::embedded::{self, EmbeddedJournal};
 use models::artefact::Artefact;
 use models::bootstrap::{Inputs, bootstrap};
 use models::model::Model;
-use models::table::Source;
+use models::table;
 use models::train;
 use simulator::{FleetOptions, SimEvent};
 use twin::decide::Rules;
+use twin::event::Cause;
 use twin::fold::Blueprint;
 use twin::ids::shard_of;
 use twin::instant::Millis;
@@ -42,8 +43,8 @@ pub(crate) fn artefact() -> Result<&'static Artefact> {
     eprintln!("training the model of {SENSORS}");
     let blueprint = blueprint()?;
     let inputs = Inputs {
-        readings: Source::open(Path::new(SENSORS))?,
-        maintenance: Some(Source::open(Path::new(MAINTENANCE))?),
+        readings: table::Source::open(Path::new(SENSORS))?,
+        maintenance: Some(table::Source::open(Path::new(MAINTENANCE))?),
         blueprint: &blueprint,
         created_at: START,
     };
@@ -111,9 +112,31 @@ pub(crate) struct Running {
     pub(crate) journal: Arc<EmbeddedJournal>,
 }
 
+/// What differs from one measurement to the other.
+pub(crate) struct Settings {
+    pub(crate) snapshot_every: u64,
+    pub(crate) idle_after: Duration,
+    /// Of the fleet and of its log.
+    pub(crate) clocks: (Clock, Clock),
+}
+
+impl Settings {
+    /// Simulated readings lie in the past: their silence is no news.
+    pub(crate) fn snapshots_every(records: u64) -> Self {
+        let clocks = (Arc::new(|| START) as Clock, embedded::system_clock());
+        Self { snapshot_every: records, idle_after: cidp::serve::IDLE_AFTER, clocks }
+    }
+}
+
 impl Running {
     pub(crate) async fn start(directory: &Path, blueprint: Arc<Blueprint>, snapshot_every: u64) -> Result<Self> {
-        let journal = Arc::new(EmbeddedJournal::open(embedded::Options::new(directory, SHARDS))?);
+        Self::start_as(directory, blueprint, Settings::snapshots_every(snapshot_every)).await
+    }
+
+    pub(crate) async fn start_as(directory: &Path, blueprint: Arc<Blueprint>, settings: Settings) -> Result<Self> {
+        let Settings { snapshot_every, idle_after, clocks: (clock, log_clock) } = settings;
+        let options = embedded::Options { clock: log_clock, ..embedded::Options::new(directory, SHARDS) };
+        let journal = Arc::new(EmbeddedJournal::open(options)?);
         let fleet = Fleet::start(Options {
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
             scorer: Arc::new(model(&blueprint)?),
@@ -121,17 +144,28 @@ impl Running {
             rules: Rules::default(),
             max_locomotives: 200_000,
             node: "bench".to_owned(),
-            // Simulated readings lie in the past: their silence is no news.
-            clock: Arc::new(|| START),
+            clock,
             dead_letters: Arc::new(DeadLetterFiles::open(&directory.join("dead-letters"))?),
             snapshot_every,
-            idle_after: cidp::serve::IDLE_AFTER,
+            idle_after,
             max_waiting_readings: cidp::serve::WAITING_MOST,
             max_batch_readings: cidp::serve::BATCH_MOST,
             tick_every: Duration::from_secs(1),
         })
         .await?;
         Ok(Self { fleet, journal })
+    }
+
+    /// Gives readings of every shard at once; how many were accepted.
+    pub(crate) async fn give(&self, of_shards: impl Iterator<Item = Vec<Addressed>>) -> Result<u64> {
+        let given = of_shards.filter(|readings| !readings.is_empty()).map(|readings| {
+            self.fleet.ingest(Batch { readings, source: Source::named("bench"), cause: Cause::of("bench") })
+        });
+        let mut accepted = 0;
+        for outcome in futures_util::future::join_all(given).await {
+            accepted += u64::from(outcome?.accepted);
+        }
+        Ok(accepted)
     }
 
     pub(crate) async fn stop(self) {

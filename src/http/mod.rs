@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod ask;
 pub mod commands;
+pub mod diff;
 pub mod docs;
 pub mod fleet;
 mod follow;
@@ -146,6 +147,7 @@ pub fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(twins::list))
         .routes(routes!(twins::twin, twins::commission, twins::retire))
         .routes(routes!(history::events))
+        .routes(routes!(diff::diff))
         .routes(routes!(readings::batch))
         .routes(routes!(readings::of_one))
         .routes(routes!(commands::maintenance))

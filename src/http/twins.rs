@@ -1,6 +1,6 @@
 //! `/twins`: the live state of every locomotive, and any state of its past.
 
-use actors::{At, PastError, TwinView};
+use actors::{At, PastError, PastTwin, TwinView};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -233,9 +233,7 @@ pub async fn twin(
             fleet.twin(id.as_str()).ok_or_else(|| Problem::no_locomotive(id.as_str()))?
         }
         Some(at) => {
-            let past = fleet.twin_at(id.as_str(), at).await.map_err(|error| past_problem(&error))?;
-            let past = past
-                .ok_or_else(|| Problem::not_found(format!("{id} had no record yet at that moment, or is not known")))?;
+            let past = past_twin(&door, &id, at).await?;
             state_hash = Some(hex(&past.state_hash));
             past.view
         }
@@ -304,6 +302,12 @@ async fn order(
     let cause = cause_of(caller, headers, door.app.now(), (name, id))?;
     let version = door.app.parts.fleet.command(id, command, cause).await.map_err(|error| command_problem(&error))?;
     Ok(Json(Changed { locomotive_id: id.to_string(), version }))
+}
+
+/// A twin as it was; 404 before its first record, 410 before what is kept.
+pub async fn past_twin(door: &Door, id: &LocomotiveId, at: At) -> Result<PastTwin, Problem> {
+    let past = door.app.parts.fleet.twin_at(id.as_str(), at).await.map_err(|error| past_problem(&error))?;
+    past.ok_or_else(|| Problem::not_found(format!("{id} had no record yet at that moment, or is not known")))
 }
 
 /// A question to the past that could not be answered.

@@ -26,6 +26,8 @@ use crate::render::{contributions, sensor_key};
 
 /// Risk and alert frames kept for clients that are behind.
 pub const FACTS_KEPT: usize = 8_192;
+/// Latest moves whose JSON is kept; older ones are made again for the client that is so far behind.
+const JSON_KEPT: u64 = 16_384;
 /// Time between two collections of what moved.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -67,6 +69,8 @@ struct Recent {
     /// Where each twin stands in `moves`.
     of: HashMap<LocomotiveId, u64>,
     last_move: u64,
+    /// Moves before this one have no JSON any more.
+    forgotten: u64,
     facts: VecDeque<Arc<FactFrame>>,
     last_fact: u64,
     heard: Cut,
@@ -253,6 +257,7 @@ impl Hub {
             }
             recent.moves.insert(number, (id, json));
         }
+        recent.forget_json();
         recent.collected = recent.heard.clone();
         self.moves.send_replace(recent.last_move);
         drop(recent);
@@ -264,6 +269,15 @@ impl Hub {
 }
 
 impl Recent {
+    /// Twins that have not moved for long take no more room than their ids.
+    fn forget_json(&mut self) {
+        let up_to = self.last_move.saturating_sub(JSON_KEPT);
+        for (_, (_, json)) in self.moves.range_mut(self.forgotten..up_to) {
+            *json = None;
+        }
+        self.forgotten = up_to.max(self.forgotten);
+    }
+
     fn facts_after(&self, place: &mut Place) -> News {
         let first = self.last_fact - self.facts.len() as u64;
         let lost = first.saturating_sub(place.fact);

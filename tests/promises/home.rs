@@ -258,6 +258,14 @@ impl Server {
         Client::new(&self.base, key)
     }
 
+    /// Its resident memory, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.running.child.id());
+        let status = std::fs::read_to_string(&path).expect("the server runs on Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process that runs has it");
+        line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB")
+    }
+
     /// Asks it to end by a signal (`INT`, `TERM`), which must take less than ten seconds and give exit code 0.
     pub(crate) fn stop(mut self, signal: &str) {
         let id = self.running.child.id().to_string();

@@ -10,6 +10,8 @@ mod follow;
 mod home;
 mod live;
 mod openapi;
+mod overload;
+mod past;
 mod readings;
 mod refusals;
 mod rig;

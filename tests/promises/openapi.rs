@@ -13,7 +13,7 @@ use crate::schema::Document;
 use crate::stream::{Stream, is};
 
 /// The routes of the contract that this version has.
-const ROUTES: [(&str, &str); 26] = [
+const ROUTES: [(&str, &str); 27] = [
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -23,6 +23,7 @@ const ROUTES: [(&str, &str); 26] = [
     ("PUT", "/twins/{id}"),
     ("DELETE", "/twins/{id}"),
     ("GET", "/twins/{id}/events"),
+    ("GET", "/twins/{id}/diff"),
     ("POST", "/twins/{id}/readings"),
     ("POST", "/readings"),
     ("POST", "/twins/{id}/maintenance"),
@@ -122,6 +123,7 @@ fn every_answer_fits_its_description() {
     let tag = client.get("/twins/CC-1").header("etag").to_owned();
     check("GET", "/twins/{id}", 304, client.get_with("/twins/CC-1", &[("if-none-match", &tag)]));
     check("GET", "/twins/{id}/events", 200, client.get("/twins/CC-1/events"));
+    check("GET", "/twins/{id}/diff", 200, client.get("/twins/CC-1/diff?from_version=2"));
     check(
         "GET",
         "/twins/{id}/events",

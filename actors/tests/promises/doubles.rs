@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actors::{Clock, DeadLetter, DeadLetterError, DeadLetters};
 use async_trait::async_trait;
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use twin::features::FeatureKind;
 use twin::fold::Blueprint;
 use twin::ids::ModelId;
@@ -39,6 +40,15 @@ impl HandClock {
         })
     }
 
+    /// As a fleet wants it, but the call after `fuse` is set panics.
+    pub fn clock_with_a_fuse(&self, fuse: &Arc<AtomicBool>) -> Clock {
+        let (clock, fuse) = (self.clock(), Arc::clone(fuse));
+        Arc::new(move || {
+            assert!(!fuse.swap(false, Ordering::SeqCst), "the clock is broken");
+            clock()
+        })
+    }
+
     /// As a log wants it.
     pub fn uncounted(&self) -> Clock {
         let now = Arc::clone(&self.now);
@@ -55,6 +65,7 @@ impl HandClock {
 
 /// Risk = vibration / 10, explained by that alone. A fuse makes it panic on a given vibration.
 pub struct Vibration {
+    name: &'static [u8],
     column: usize,
     scored: Mutex<Vec<f32>>,
     fuses: Mutex<Vec<(f32, u32)>>,
@@ -62,9 +73,14 @@ pub struct Vibration {
 
 impl Vibration {
     pub fn of(blueprint: &Blueprint) -> Self {
+        Self::named(b"vibration", blueprint)
+    }
+
+    /// The same under the name of another model.
+    pub fn named(name: &'static [u8], blueprint: &Blueprint) -> Self {
         let is_vibration = |kind: FeatureKind, sensor| kind == FeatureKind::Value && sensor == Some(2);
         let column = blueprint.schema.features.iter().position(|feature| is_vibration(feature.kind, feature.sensor));
-        Self { column: column.expect("the definition has it"), scored: Mutex::default(), fuses: Mutex::default() }
+        Self { name, column: column.expect("the definition has it"), scored: Mutex::default(), fuses: Mutex::default() }
     }
 
     /// Panics on this vibration the next `times` times.
@@ -86,7 +102,7 @@ impl Vibration {
 
 impl Scorer for Vibration {
     fn model(&self) -> ModelId {
-        ModelId::of(b"vibration")
+        ModelId::of(self.name)
     }
 
     fn thresholds(&self) -> Thresholds {
@@ -144,6 +160,40 @@ impl DeadLetters for Letters {
         }
         locked(&self.kept).extend(letters);
         Ok(())
+    }
+}
+
+/// Keeps what one counter counts on this thread, as long as it is the local recorder.
+pub struct Counted {
+    name: &'static str,
+    count: Arc<AtomicU64>,
+}
+
+impl Counted {
+    pub fn of(name: &'static str) -> Self {
+        Self { name, count: Arc::default() }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+}
+
+impl Recorder for Counted {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        if key.name() == self.name { Counter::from_arc(Arc::clone(&self.count)) } else { Counter::noop() }
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
     }
 }
 

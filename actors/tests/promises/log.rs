@@ -1,7 +1,7 @@
 //! A log on strings: a real one underneath, whose appends can be held back or made to fail, and whose snapshots can be hidden.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,6 +25,7 @@ pub struct Log {
     fail_before: AtomicUsize,
     fail_after: AtomicUsize,
     hides_snapshots: bool,
+    refuses_entries: AtomicBool,
 }
 
 impl Log {
@@ -32,7 +33,16 @@ impl Log {
     pub fn over(inner: Arc<dyn Journal>) -> Self {
         let (begun, fail_before, fail_after) = Default::default();
         let read_from = AtomicUsize::new(usize::MAX);
-        Self { inner, gate: Semaphore::new(MANY), begun, read_from, fail_before, fail_after, hides_snapshots: false }
+        Self {
+            inner,
+            gate: Semaphore::new(MANY),
+            begun,
+            read_from,
+            fail_before,
+            fail_after,
+            hides_snapshots: false,
+            refuses_entries: AtomicBool::new(false),
+        }
     }
 
     /// The same records as if no snapshot had ever been kept.
@@ -68,6 +78,11 @@ impl Log {
     /// The next append fails without a trace.
     pub fn fail_next(&self) {
         self.fail_before.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether states of twins are refused.
+    pub fn refuse_entries(&self, refuse: bool) {
+        self.refuses_entries.store(refuse, Ordering::SeqCst);
     }
 
     /// The next append becomes durable, but its writer is told that it failed.
@@ -163,7 +178,8 @@ impl Journal for Log {
     }
 
     async fn put_entries(&self, shard: ShardId, entries: Vec<SnapshotEntry>) -> Result<(), AppendError> {
-        self.inner.put_entries(shard, entries).await
+        let refuses = self.refuses_entries.load(Ordering::SeqCst);
+        if refuses { Err(broken()) } else { self.inner.put_entries(shard, entries).await }
     }
 
     async fn snapshots(&self, shard: ShardId) -> Result<Vec<SnapshotMark>, ReadError> {

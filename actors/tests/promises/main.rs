@@ -16,5 +16,8 @@ mod poison;
 mod restart;
 mod retention;
 mod silence;
+mod sleep;
+mod snapshots;
 mod splits;
 mod stage;
+mod supervision;

@@ -1,44 +1,11 @@
 //! A twin that panics is rebuilt from the log and its batch is tried again: nothing is lost, neighbours notice nothing, the restart is counted.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-
+use crate::doubles::Counted;
 use crate::stage::{Stage, accepted, batch, calm, eventually, id, quiet, says, sends, undisturbed, versions};
-
-/// Keeps what `cidp_actor_restarts_total` counts on this thread.
-#[derive(Default)]
-struct Restarts(Arc<AtomicU64>);
-
-impl Restarts {
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl Recorder for Restarts {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let is_it = key.name() == "cidp_actor_restarts_total";
-        if is_it { Counter::from_arc(Arc::clone(&self.0)) } else { Counter::noop() }
-    }
-
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
-    }
-}
 
 #[tokio::test]
 async fn a_twin_that_panics_once_is_rebuilt_and_its_batch_tried_again() {
-    let restarts = Restarts::default();
+    let restarts = Counted::of("cidp_actor_restarts_total");
     let _counted = metrics::set_default_local_recorder(&restarts);
     let stage = Stage::new(1);
     let fleet = stage.open().await;
@@ -64,7 +31,7 @@ async fn a_twin_that_panics_once_is_rebuilt_and_its_batch_tried_again() {
 
 #[tokio::test]
 async fn a_twin_that_panics_twice_loses_nothing_either() {
-    let restarts = Restarts::default();
+    let restarts = Counted::of("cidp_actor_restarts_total");
     let _counted = metrics::set_default_local_recorder(&restarts);
     let stage = Stage::new(1);
     let fleet = stage.open().await;

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actors::{At, Fleet, FleetAt, Published, TwinView};
+use actors::{At, Fleet, FleetAt, Past, PastError, Published, TwinView};
 use twin::command::Command;
+use twin::definition::Definition;
 use twin::event::{Cause, Event, Work};
+use twin::fold::Blueprint;
 use twin::identity::Identities;
 use twin::instant::Millis;
 
+use crate::doubles::Vibration;
 use crate::stage::{START, Stage, batch, calm, id, received, says};
 
 /// One day of work: a batch or a command an hour.
@@ -145,5 +148,65 @@ async fn before_the_first_event_and_beyond_the_last_there_is_nothing() {
     let then = fleet.fleet_at(FleetAt::Time(START + 999)).await.expect("readable");
     assert_eq!((then.twins, then.cut), (Vec::new(), vec![(0, 1), (1, 1)]), "both shards were opened, nothing more");
     assert_eq!(fleet.fleet_at(FleetAt::Time(START + 1_000)).await.expect("readable").twins.len(), 1);
+    fleet.stop().await;
+}
+
+/// A moment is what was known then: not what late readings told afterwards, nor what another definition or model would have said.
+#[tokio::test]
+async fn a_moment_is_what_was_known_then() {
+    let mut stage = Stage::new(2);
+    stage.options.snapshot_every = 8;
+    let (a, b) = (id("CC-2201"), id("CC-2202"));
+    let mut shows: Vec<(Millis, BTreeMap<String, TwinView>)> = Vec::new();
+    let mut hour = 0;
+    let text = include_str!("../../../data/locomotive.toml");
+    // The flow meter under another number; then that, and another model; then back.
+    let other = text.replacen("id = 1\n", "id = 9\n", 1);
+    for (definition, model) in [(text, &b"one"[..]), (&other, b"one"), (&other, b"two"), (text, b"three")] {
+        let blueprint = Arc::new(Blueprint::new(Definition::parse(definition).expect("valid")));
+        stage.options.scorer = Arc::new(Vibration::named(model, &blueprint));
+        stage.options.blueprint = blueprint;
+        let fleet = stage.open().await;
+        for nth in 0..6_i64 {
+            let now = START + hour * 3_600_000;
+            stage.clock.set(now);
+            // Every other hour uploads readings that lie before those of the hour before.
+            let at = hour * 100 - if nth % 2 == 1 { 150 } else { 0 };
+            let readings = [(0..3).map(|step| says(&a, at + step, 2.0 + nth as f32)).collect(), calm(&b, [at])];
+            fleet.ingest(batch(readings.concat())).await.expect("recorded");
+            shows.push((now, all(&fleet)));
+            hour += 1;
+        }
+        // One of the restarts is no clean one.
+        if model != b"two" {
+            fleet.stop().await;
+        }
+    }
+    stage.clock.set(START + hour * 3_600_000);
+    let fleet = stage.open().await;
+    let models: std::collections::BTreeSet<_> =
+        shows.iter().filter_map(|(_, views)| views["CC-2201"].state.assessment).map(|a| a.model.0).collect();
+    assert_eq!(models.len(), 3, "each model has spoken");
+    for past in
+        [&stage.full_replay(), &Past::new(Arc::clone(&stage.options.journal), Arc::clone(&stage.options.blueprint))]
+    {
+        for (now, views) in &shows {
+            for at in [*now, *now + 3_599_999] {
+                let told = past.fleet_at(FleetAt::Time(at), |_| {}).await.expect("readable");
+                let by_cut = past.fleet_at(FleetAt::Cut(told.cut.clone()), |_| {}).await.expect("readable");
+                assert_eq!(by_cut, told, "the cut that was given leads back");
+                let told: Vec<TwinView> = told.twins.into_iter().map(shown).collect();
+                assert_eq!(told, views.values().cloned().collect::<Vec<_>>(), "the fleet at {at}");
+                for (id, view) in views {
+                    let one = past.twin_at(id, At::Time(at)).await.expect("readable").expect("known");
+                    assert_eq!(shown(one.view), *view);
+                }
+            }
+        }
+    }
+    let beyond = fleet.fleet_at(FleetAt::Cut(vec![(0, 1_000_000)])).await;
+    assert!(matches!(beyond, Err(PastError::NoSuchCut { shard: 0, position: 1_000_000, .. })), "{beyond:?}");
+    let nowhere = fleet.fleet_at(FleetAt::Cut(vec![(2, 1)])).await;
+    assert!(matches!(nowhere, Err(PastError::NoSuchCut { shard: 2, last: 0, .. })), "{nowhere:?}");
     fleet.stop().await;
 }
