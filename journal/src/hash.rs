@@ -28,6 +28,22 @@ pub struct Header<'a> {
     pub stream: Option<(&'a str, u64)>,
 }
 
+impl Header<'_> {
+    /// Appends its bytes.
+    pub fn put(&self, bytes: &mut Vec<u8>) {
+        let (id, version) = self.stream.unwrap_or(("", 0));
+        bytes.extend_from_slice(&self.shard.to_be_bytes());
+        bytes.extend_from_slice(&self.sequence.to_be_bytes());
+        bytes.extend_from_slice(&self.appended_at.to_be_bytes());
+        bytes.extend_from_slice(&self.kind.to_be_bytes());
+        bytes.extend_from_slice(&self.occurred.0.to_be_bytes());
+        bytes.extend_from_slice(&self.occurred.1.to_be_bytes());
+        bytes.extend_from_slice(&version.to_be_bytes());
+        bytes.push(id.len() as u8);
+        bytes.extend_from_slice(id.as_bytes());
+    }
+}
+
 /// The hash after a record.
 pub fn link(previous: &ChainHash, header: &Header<'_>, payload: &[u8]) -> ChainHash {
     link_digest(previous, header, blake3::hash(payload).as_bytes())
@@ -35,18 +51,9 @@ pub fn link(previous: &ChainHash, header: &Header<'_>, payload: &[u8]) -> ChainH
 
 /// The hash after a record of which only the payload's hash is known.
 pub fn link_digest(previous: &ChainHash, header: &Header<'_>, payload_hash: &ChainHash) -> ChainHash {
-    let (id, version) = header.stream.unwrap_or(("", 0));
-    let mut bytes = Vec::with_capacity(128 + id.len());
+    let mut bytes = Vec::with_capacity(128 + header.stream.map_or(0, |(id, _)| id.len()));
     bytes.extend_from_slice(previous);
-    bytes.extend_from_slice(&header.shard.to_be_bytes());
-    bytes.extend_from_slice(&header.sequence.to_be_bytes());
-    bytes.extend_from_slice(&header.appended_at.to_be_bytes());
-    bytes.extend_from_slice(&header.kind.to_be_bytes());
-    bytes.extend_from_slice(&header.occurred.0.to_be_bytes());
-    bytes.extend_from_slice(&header.occurred.1.to_be_bytes());
-    bytes.extend_from_slice(&version.to_be_bytes());
-    bytes.push(id.len() as u8);
-    bytes.extend_from_slice(id.as_bytes());
+    header.put(&mut bytes);
     bytes.extend_from_slice(payload_hash);
     *blake3::hash(&bytes).as_bytes()
 }

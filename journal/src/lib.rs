@@ -4,6 +4,7 @@
 //! one suite ([`conformance`], behind the feature of that name).
 
 pub mod backup;
+pub mod audit;
 mod block;
 #[cfg(feature = "conformance")]
 pub mod conformance;
