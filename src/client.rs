@@ -1,5 +1,6 @@
 //! A client of the API for the commands that talk to a running server.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -81,6 +82,31 @@ impl Client {
         let response = agent.run(request).with_context(|| self.unreachable())?;
         let status = response.status().as_u16();
         Ok((status, response.into_body().into_reader()))
+    }
+
+    /// Posts a body and hears the lines of the answer as they come, however long that takes.
+    pub fn lines(&self, path: &str, body: &Value, mut hear: impl FnMut(&str) -> Result<()>) -> Result<()> {
+        let (status, answer) = self.stream("POST", path, Some(&serde_json::to_vec(body)?))?;
+        if status >= 300 {
+            let answer: Value = serde_json::from_reader(answer).context("expected JSON from the server")?;
+            bail!("the server answered {status}: {}", detail(&answer));
+        }
+        for line in BufReader::new(answer).lines() {
+            hear(&line.context("the server broke the answer off")?)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what stands at a path.
+    pub fn delete(&self, path: &str) -> Result<()> {
+        let request = self.agent.delete(self.address(path)).header("X-API-KEY", &self.key);
+        let mut response = request.call().with_context(|| self.unreachable())?;
+        let status = response.status().as_u16();
+        if status >= 300 {
+            let answer: Value = response.body_mut().read_json().context("expected JSON from the server")?;
+            bail!("the server answered {status}: {}", detail(&answer));
+        }
+        Ok(())
     }
 
     fn unreachable(&self) -> String {

@@ -1,6 +1,7 @@
 //! The program `cidp` as a library: the ways in and out of the twins. What a locomotive is or decides is not known here (`twin`), nor how
 //! its events are kept (`journal`).
 
+pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod client;

@@ -5,22 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{Fleet, Options};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use journal::embedded::{self, EmbeddedJournal, system_clock};
 use journal::{Journal, MemoryJournal};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use models::artefact::Artefact;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use twin::decide::Rules;
+use twin::ids::ModelId;
 
+use crate::audit::notary::Notary;
 use crate::auth::Keys;
 use crate::config::{Config, LogKind};
 use crate::dead_letters::DeadLetterFiles;
 use crate::http::serve::ended;
 use crate::http::{self, App, Limits, Parts, ServedModel};
 use crate::sources::simulator::{self, Simulation};
-use crate::{keeping, monitor, scoring, training};
+use crate::{audit, keeping, monitor, scoring, training};
 
 /// Records of a shard between two snapshots.
 pub const SNAPSHOT_EVERY: u64 = 50_000;
@@ -104,6 +107,8 @@ pub async fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<()> 
         let clock = Arc::clone(&app.parts.clock);
         tasks.spawn(keeping::retention::run(journal, blueprint, retention, clock, shutdown.clone()));
     }
+    let every = Duration::from_millis(config.audit_every.unsigned_abs());
+    tasks.spawn(notarise(Arc::clone(&app.parts.desk.notary), every, shutdown.clone()));
     let simulated = config.simulated > 0 && simulator::fits(&blueprint.definition);
     if simulated {
         let simulation = Simulation::new(&app.parts);
@@ -121,6 +126,8 @@ pub async fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<()> 
         task.context("a part of the server failed")??;
     }
     app.parts.fleet.stop().await;
+    // The last one covers everything that was accepted.
+    sign(&app.parts.desk.notary).await;
     log.close().await;
     println!("Stopped. The next start goes on from here.");
     Ok(())
@@ -150,6 +157,7 @@ async fn assemble(
     let dead_letters = Arc::new(dead_letters);
     let journal = log.port();
     let clock = system_clock();
+    let desk = desk(config, &journal, &clock, &model)?;
     let rules = Rules { late_window: config.late_window, commission_at_first_sight: config.commission_at_first_sight };
     let fleet = Fleet::start(Options {
         journal: Arc::clone(&journal),
@@ -168,7 +176,47 @@ async fn assemble(
     })
     .await?;
     let (disk, retention, limits) = (log.disk(), config.retention, Limits::default());
-    Ok(Parts { fleet, model, keys, clock, dead_letters, journal, disk, retention, metrics, shutdown, limits })
+    Ok(Parts { fleet, model, keys, clock, dead_letters, journal, disk, retention, desk, metrics, shutdown, limits })
+}
+
+/// What the audit stands on: the key, the checkpoints so far, and every model that was ever in force, this one included.
+fn desk(
+    config: &Config,
+    journal: &Arc<dyn Journal>,
+    clock: &actors::Clock,
+    model: &ServedModel,
+) -> Result<http::audit::Desk> {
+    let shelf = audit::shelf::Shelf::of(&config.log_directory);
+    let artefact = Artefact::load(&config.model)?;
+    if ModelId::of(&artefact.onnx) != model.scorer.model() {
+        bail!("{}: the model was replaced while the server started; start it again", config.model.display());
+    }
+    shelf.keep(&artefact)?;
+    let directory = audit::directory(&config.log_directory);
+    let key = audit::key::load_or_make(&config.log_directory, config.audit_key.as_deref())?;
+    let (journal, clock) = (Arc::clone(journal), Arc::clone(clock));
+    let notary = Notary::new(journal, key, clock, &directory, config.audit_copies.clone());
+    let notary = Arc::new(notary.with_context(|| directory.display().to_string())?);
+    Ok(http::audit::Desk::new(notary, shelf, directory))
+}
+
+/// Makes a checkpoint now and then.
+async fn notarise(notary: Arc<Notary>, every: Duration, mut shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
+    let mut due = tokio::time::interval(every);
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = due.tick() => sign(&notary).await,
+            () = ended(&mut shutdown) => return Ok(()),
+        }
+    }
+}
+
+async fn sign(notary: &Notary) {
+    if let Err(error) = notary.checkpoint().await {
+        metrics::counter!("cidp_audit_failures_total").increment(1);
+        tracing::error!(%error, "no checkpoint was made");
+    }
 }
 
 /// Histograms gather samples until somebody drains them.

@@ -13,6 +13,7 @@ mod meter;
 mod options;
 mod past;
 mod replay;
+mod rescore;
 mod retention;
 mod shard;
 mod single;
@@ -27,6 +28,7 @@ pub use ingest::{Batch, CommandError, IngestError, IngestOutcome, Source, StartE
 pub use options::{Clock, Options};
 pub use past::{At, FleetAt, Past, PastError, PastEvent, PastFleet, PastTwin};
 pub use replay::ReplayError;
+pub use rescore::{Bench, Discrepancy, Rescored, Span, rescore};
 pub use retention::{Retained, RetentionError, drop_telemetry};
 pub use status::{FleetStatus, ShardState, ShardStatus};
 pub use view::{Fact, Published, TwinView};

@@ -305,7 +305,7 @@ impl ShardReplay {
 }
 
 /// Takes a record of the shard; the definition that it adopts, if it does.
-fn adopt(record: &Record, definitions: &mut Definitions) -> Result<Option<DefinitionId>, ReplayError> {
+pub(crate) fn adopt(record: &Record, definitions: &mut Definitions) -> Result<Option<DefinitionId>, ReplayError> {
     if record.kind == kinds::SHARD_OPENED {
         return Ok(None);
     }

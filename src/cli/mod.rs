@@ -1,5 +1,6 @@
 //! The command line: reads it, calls what does the work, turns the outcome into an exit code. 0 done, 1 failed, 2 wrong usage.
 
+mod audit;
 mod bootstrap;
 mod log;
 mod operate;
@@ -66,6 +67,9 @@ enum Command {
     /// The log on disk: figures, backup, restore, repair.
     #[command(subcommand, after_help = "Example: cidp log stats")]
     Log(log::LogCommand),
+    /// What an auditor asks: verification, scores again, erasure.
+    #[command(subcommand, after_help = "Example: cidp audit verify")]
+    Audit(audit::AuditCommand),
     /// Whether the server is well; exit code 1 when it is not.
     #[command(after_help = "Example: cidp health && echo well")]
     Health(Server),
@@ -145,6 +149,7 @@ fn run(cli: Cli) -> Result<()> {
             Ok(())
         }
         Command::Log(command) => log::run(&command, &config, cli.json),
+        Command::Audit(command) => audit::run(&command, &config, cli.json),
         Command::Health(server) => operate::health(&server.client(&config), cli.json),
     }
 }

@@ -32,6 +32,12 @@ pub struct Config {
     pub shards: u16,
     /// `log.retention_days`: how long telemetry is kept; `None` for ever.
     pub retention: Option<Millis>,
+    /// `audit.key_file`: the key that signs checkpoints; one beside the log where it is empty.
+    pub audit_key: Option<PathBuf>,
+    /// `audit.checkpoints`: where copies of the checkpoints go.
+    pub audit_copies: Option<PathBuf>,
+    /// `audit.every`: time between two checkpoints.
+    pub audit_every: Millis,
     /// `simulator.locomotives`; 0 turns it off.
     pub simulated: usize,
     /// `simulator.seed`.
@@ -116,6 +122,9 @@ impl Config {
             log,
             log_directory: PathBuf::from(s.text("log.directory")),
             shards: s.number("log.shards", 1, 1_024)? as u16,
+            audit_key: path_maybe(s.text("audit.key_file")),
+            audit_copies: path_maybe(s.text("audit.checkpoints")),
+            audit_every: s.duration("audit.every")?,
             simulated: s.number("simulator.locomotives", 0, 10_000)? as usize,
             seed: s.number("simulator.seed", 0, u64::MAX)?,
             node,
@@ -127,6 +136,10 @@ impl Config {
             settings,
         })
     }
+}
+
+fn path_maybe(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod ask;
+pub mod audit;
 pub mod commands;
 pub mod diff;
 pub mod docs;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub disk: Option<Arc<EmbeddedJournal>>,
     /// How long telemetry is kept; `None` for ever.
     pub retention: Option<Millis>,
+    /// Checkpoints, proofs and audits.
+    pub desk: audit::Desk,
     /// The metrics of this process.
     pub metrics: PrometheusHandle,
     /// Turns true when the server ends.
@@ -156,6 +159,12 @@ pub fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(fleet::fleet))
         .routes(routes!(model::card))
+        .routes(routes!(audit::checkpoint))
+        .routes(routes!(audit::proof))
+        .routes(routes!(audit::consistency))
+        .routes(routes!(audit::verification))
+        .routes(routes!(audit::rescoring))
+        .routes(routes!(audit::erase_note))
         .routes(routes!(health::metrics))
         .routes(routes!(log::stats))
         .routes(routes!(log::backup))

@@ -21,6 +21,7 @@ pub mod level;
 pub mod quality;
 pub mod reading;
 pub mod refusal;
+mod rows;
 pub mod scoring;
 pub mod state;
 pub mod table;

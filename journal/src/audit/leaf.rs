@@ -48,7 +48,7 @@ impl Secret {
     /// The leaf of a record.
     pub fn leaf(&self, record: &Record) -> Hash {
         let salt = self.salt(record.shard, record.sequence);
-        leaf(&salt, &header_bytes(record), &payload_hash(record))
+        leaf(&salt, &header_bytes(record), &record.payload.digest())
     }
 }
 
@@ -79,9 +79,4 @@ pub fn header_bytes(record: &Record) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64);
     header_of(record).put(&mut bytes);
     bytes
-}
-
-/// BLAKE3 of a record's payload.
-pub fn payload_hash(record: &Record) -> [u8; 32] {
-    *blake3::hash(&record.payload).as_bytes()
 }

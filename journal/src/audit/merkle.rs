@@ -102,8 +102,11 @@ pub fn inclusion(nodes: &impl Nodes, index: u64, size: u64) -> Option<Vec<Hash>>
     let mut range = 0..size;
     while range.end - range.start > 1 {
         let middle = split(&range);
-        let (kept, beside) =
-            if index < middle { (range.start..middle, middle..range.end) } else { (middle..range.end, range.start..middle) };
+        let (kept, beside) = if index < middle {
+            (range.start..middle, middle..range.end)
+        } else {
+            (middle..range.end, range.start..middle)
+        };
         path.push(root(nodes, beside)?);
         range = kept;
     }

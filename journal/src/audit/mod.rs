@@ -13,3 +13,10 @@ pub use checkpoint::{Checkpoint, ShardRoot, Signed};
 pub use leaf::Secret;
 pub use tree::ShardTree;
 pub use verify::{Finding, ShardAudit};
+
+use crate::port::{Journal, ShardId};
+
+/// Every shard of a log, ascending.
+pub fn shards(journal: &dyn Journal) -> Vec<ShardId> {
+    (0..journal.shards()).collect()
+}

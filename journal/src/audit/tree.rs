@@ -106,12 +106,7 @@ impl ShardTree {
     ///
     /// # Errors
     /// As [`ShardTree::grow`].
-    pub async fn consistency(
-        &self,
-        journal: &dyn Journal,
-        first: u64,
-        second: u64,
-    ) -> Result<Vec<Hash>, ReadError> {
+    pub async fn consistency(&self, journal: &dyn Journal, first: u64, second: u64) -> Result<Vec<Hash>, ReadError> {
         let ends: Vec<u64> = [first, second].into_iter().filter(|end| *end > 0).collect();
         let leaves = self.leaves(journal, &ends).await?;
         let nodes = |range: &Range<u64>| self.node(&leaves, range);

@@ -102,10 +102,10 @@ impl ShardAudit {
             );
             return Err(self.finding(next, message));
         }
-        let payload_hash = leaf::payload_hash(record);
-        let chain = hash::link_digest(&self.chain, &leaf::header_of(record), &payload_hash);
+                let chain = hash::link_digest(&self.chain, &leaf::header_of(record), &record.payload.digest());
         if chain != record.hash {
-            let message = "its hash does not follow from the record before and its own bytes: one of the two was changed";
+            let message =
+                "its hash does not follow from the record before and its own bytes: one of the two was changed";
             return Err(self.finding(next, message.to_owned()));
         }
         if record.appended_at < self.appended_at {
@@ -143,8 +143,10 @@ impl ShardAudit {
             && let Some((size, roots)) = self.expected.last_key_value()
         {
             let number = roots.first().map_or(0, |(_, number)| *number);
-            let message =
-                format!("the log ends at {}, but checkpoint {number} signed {size} records: its tail is cut", self.size);
+            let message = format!(
+                "the log ends at {}, but checkpoint {number} signed {size} records: its tail is cut",
+                self.size
+            );
             return Err(self.finding(self.size + 1, message));
         }
         let Self { shard, size, confirmed, roots, chain, .. } = self;
