@@ -108,7 +108,7 @@ pub async fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<()> 
         tasks.spawn(keeping::retention::run(journal, blueprint, retention, clock, shutdown.clone()));
     }
     let every = Duration::from_millis(config.audit_every.unsigned_abs());
-    tasks.spawn(notarise(Arc::clone(&app.parts.desk.notary), every, shutdown.clone()));
+    tasks.spawn(notarise(Arc::clone(&app.parts.audits.notary), every, shutdown.clone()));
     let simulated = config.simulated > 0 && simulator::fits(&blueprint.definition);
     if simulated {
         let simulation = Simulation::new(&app.parts);
@@ -127,7 +127,7 @@ pub async fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<()> 
     }
     app.parts.fleet.stop().await;
     // The last one covers everything that was accepted.
-    sign(&app.parts.desk.notary).await;
+    sign(&app.parts.audits.notary).await;
     log.close().await;
     println!("Stopped. The next start goes on from here.");
     Ok(())
@@ -157,7 +157,7 @@ async fn assemble(
     let dead_letters = Arc::new(dead_letters);
     let journal = log.port();
     let clock = system_clock();
-    let desk = desk(config, &journal, &clock, &model)?;
+    let audits = desk(config, &journal, &clock, &model)?;
     let rules = Rules { late_window: config.late_window, commission_at_first_sight: config.commission_at_first_sight };
     let fleet = Fleet::start(Options {
         journal: Arc::clone(&journal),
@@ -176,7 +176,7 @@ async fn assemble(
     })
     .await?;
     let (disk, retention, limits) = (log.disk(), config.retention, Limits::default());
-    Ok(Parts { fleet, model, keys, clock, dead_letters, journal, disk, retention, desk, metrics, shutdown, limits })
+    Ok(Parts { fleet, model, keys, clock, dead_letters, journal, disk, retention, audits, metrics, shutdown, limits })
 }
 
 /// What the audit stands on: the key, the checkpoints so far, and every model that was ever in force, this one included.

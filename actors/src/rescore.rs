@@ -209,7 +209,7 @@ async fn of_one(
 /// The rows of one telemetry record, for the explanations that follow it.
 struct Rows {
     times: Vec<Millis>,
-    rows: Vec<f32>,
+    values: Vec<f32>,
     stride: usize,
     width: usize,
     definition: DefinitionId,
@@ -278,20 +278,20 @@ impl Work<'_> {
         rows: Vec<f32>,
         stream: &Stream,
     ) -> Vec<String> {
-        let scored: Vec<_> =
+        let readings: Vec<_> =
             telemetry.readings.iter().filter_map(|read| Some((read.reading.recorded_at, read.score?))).collect();
-        if scored.is_empty() {
+        if readings.is_empty() {
             return Vec::new();
         }
         let scorer = match self.model(telemetry.model, blueprint) {
             Ok(scorer) => scorer,
-            Err(reason) => return vec![format!("{} scores cannot be computed again: {reason}", scored.len())],
+            Err(reason) => return vec![format!("{} scores cannot be computed again: {reason}", readings.len())],
         };
         let (stride, width) = (blueprint.schema.stride(), blueprint.schema.width());
         self.scores.clear();
         scorer.score(&rows, stride, &mut self.scores);
         let mut found = Vec::new();
-        for ((at, recorded), computed) in scored.iter().zip(&self.scores) {
+        for ((at, recorded), computed) in readings.iter().zip(&self.scores) {
             let same = recorded.risk.to_bits() == computed.risk.to_bits()
                 && recorded.spread.to_bits() == computed.spread.to_bits();
             if same {
@@ -312,8 +312,8 @@ impl Work<'_> {
                 ));
             }
         }
-        let times = scored.into_iter().map(|(at, _)| at).collect();
-        let rows = Rows { times, rows, stride, width, definition: blueprint.definition.id };
+        let times = readings.into_iter().map(|(at, _)| at).collect();
+        let rows = Rows { times, values: rows, stride, width, definition: blueprint.definition.id };
         self.rows.insert(Arc::clone(&stream.locomotive), rows);
         found
     }
@@ -332,7 +332,7 @@ impl Work<'_> {
         let row = self.rows.get(&stream.locomotive).filter(|rows| rows.definition == blueprint.definition.id);
         let row = row.and_then(|rows| {
             let index = rows.times.iter().position(|at| *at == changed.at)?;
-            Some(rows.rows[index * rows.stride..][..rows.width].to_vec())
+            Some(rows.values[index * rows.stride..][..rows.width].to_vec())
         });
         let (Some(row), Ok(scorer)) = (row, self.model(changed.model, blueprint)) else {
             return found;

@@ -3,8 +3,8 @@
 //! What a record means is not known here: payloads are opaque bytes, kinds are numbers. The port is [`port::Journal`]; its adapters pass
 //! one suite ([`conformance`], behind the feature of that name).
 
-pub mod backup;
 pub mod audit;
+pub mod backup;
 mod block;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -96,8 +96,8 @@ mod tests {
         assert!(matches!(load(log.path(), None), Err(KeyFileError::Missing { .. })));
         let made = load_or_make(log.path(), None).expect("made");
         assert_eq!(load_or_make(log.path(), None).expect("there").to_bytes(), made.to_bytes());
-        let mode = fs::metadata(path(log.path(), None)).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let permissions = fs::metadata(path(log.path(), None)).expect("there").permissions().mode();
+        assert_eq!(permissions & 0o777, 0o600);
     }
 
     #[test]

@@ -73,9 +73,4 @@ impl Report {
     pub async fn tell(&self, step: Step) -> Result<(), Unheard> {
         self.0.send(step).await.map_err(|_| Unheard)
     }
-
-    /// Tells a step from a thread of its own.
-    pub fn tell_blocking(&self, step: Step) -> Result<(), Unheard> {
-        self.0.blocking_send(step).map_err(|_| Unheard)
-    }
 }

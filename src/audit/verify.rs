@@ -1,6 +1,8 @@
 //! `cidp audit verify`: the chain and the signatures of a whole log. What fits and what does not is decided in `journal::audit`; here it is
 //! decided which checkpoints and which key count, and what is told.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use journal::audit::{self, Checkpoint, Finding, Secret, ShardAudit, Signed};
 use journal::port::{Journal, ShardId};
@@ -77,13 +79,15 @@ impl Basis {
         } else if secret.is_none() {
             limits.push("the log's secret is not there: the roots that checkpoints signed cannot be computed, only the hash chain is verified".to_owned());
         }
-        match (&self.key, self.trusted.is_empty()) {
-            (Some(_), false) => {}
-            (None, false) => limits.push("no --key was given: the trusted checkpoints are taken as they are, whoever signed them".to_owned()),
-            (_, true) if !self.own.is_empty() => limits.push(
-                "no --trusted checkpoints were given: whoever holds the log's directory and key could have written both anew".to_owned(),
-            ),
-            (_, true) => {}
+        if self.trusted.is_empty() && !self.own.is_empty() {
+            limits.push(
+                "no --trusted checkpoints were given: whoever holds the log's directory and key could have written both anew"
+                    .to_owned(),
+            );
+        } else if !self.trusted.is_empty() && self.key.is_none() {
+            limits.push(
+                "no --key was given: the trusted checkpoints are taken as they are, whoever signed them".to_owned(),
+            );
         }
         limits
     }
@@ -101,6 +105,7 @@ pub(super) struct Tally {
 pub struct Verification {
     secret: Option<Secret>,
     checkpoints: Vec<Checkpoint>,
+    closed: BTreeSet<ShardId>,
     tally: Tally,
     report: Report,
 }
@@ -109,7 +114,7 @@ impl Verification {
     /// Opens the checkpoints and tells what does not fit in them.
     pub async fn begin(basis: &Basis, secret: Option<Secret>, report: Report) -> Result<Self> {
         let (checkpoints, wrong) = basis.open(secret);
-        let mut verification = Self { secret, checkpoints, tally: Tally::default(), report };
+        let mut verification = Self { secret, checkpoints, closed: BTreeSet::new(), tally: Tally::default(), report };
         for message in basis.limits(secret) {
             verification.report.tell(Step::Note { message }).await?;
         }
@@ -124,13 +129,11 @@ impl Verification {
         ShardAudit::new(shard, self.secret, &self.checkpoints)
     }
 
-    /// Shards that checkpoints speak of.
-    pub fn signed_shards(&self) -> Vec<ShardId> {
-        let mut shards: Vec<_> =
-            self.checkpoints.iter().flat_map(|checkpoint| checkpoint.shards.iter().map(|root| root.shard)).collect();
-        shards.sort_unstable();
-        shards.dedup();
-        shards
+    /// Shards that checkpoints speak of and that were not looked at yet.
+    pub fn left(&self) -> Vec<ShardId> {
+        let roots = self.checkpoints.iter().flat_map(|checkpoint| &checkpoint.shards);
+        let shards: BTreeSet<_> = roots.map(|root| root.shard).filter(|shard| !self.closed.contains(shard)).collect();
+        shards.into_iter().collect()
     }
 
     async fn find(&mut self, place: Option<(ShardId, u64)>, message: String) -> Result<()> {
@@ -146,6 +149,7 @@ impl Verification {
 
     /// Takes what came of a shard.
     pub async fn close(&mut self, shard: ShardId, looked_at: u64, outcome: Result<ShardAudit, Finding>) -> Result<()> {
+        self.closed.insert(shard);
         match outcome.and_then(ShardAudit::end) {
             Ok(sound) => {
                 self.tally.records += sound.records;
@@ -179,7 +183,7 @@ pub async fn log(journal: &dyn Journal, basis: &Basis, report: Report) -> Result
         let looked_at = audit.size();
         verification.close(*shard, looked_at, outcome.map(|()| audit)).await?;
     }
-    for shard in verification.signed_shards().into_iter().filter(|shard| !shards.contains(shard)) {
+    for shard in verification.left() {
         let audit = verification.shard(shard);
         verification.close(shard, 0, Ok(audit)).await?;
     }

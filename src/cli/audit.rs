@@ -11,12 +11,11 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::Journal;
 use journal::audit::checkpoint::{hex, unhex};
-use journal::embedded::{EmbeddedJournal, Options};
-use journal::error::OpenError;
 use serde_json::json;
 use twin::ids::LocomotiveId;
 use twin::instant::{self, Millis};
 
+use super::log::held::{self, Held};
 use super::{Server, runtime};
 use crate::audit::shelf::Shelf;
 use crate::audit::step::{Report, Step};
@@ -24,7 +23,7 @@ use crate::audit::verify::{self, Basis};
 use crate::audit::wire::SignedText;
 use crate::audit::{self, backup, key, ledger, rescore, wire};
 use crate::client::Client;
-use crate::config::{Config, LogKind};
+use crate::config::Config;
 use crate::render::note;
 use crate::training;
 
@@ -48,9 +47,9 @@ pub(super) enum AuditCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
-    /// A backup; the log itself if left out.
+    /// A backup from the beginning, and those that go on from it in their order; the log itself if left out.
     #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
+    files: Vec<PathBuf>,
     /// Checkpoints that were kept where the server cannot rewrite them: a file of lines, or a directory.
     #[arg(long, value_name = "F")]
     trusted: Option<PathBuf>,
@@ -118,44 +117,17 @@ fn public(config: &Config, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// The log, or the server that holds it.
-enum Held {
-    Open(Arc<EmbeddedJournal>),
-    By(Client),
-}
-
-fn open(config: &Config, server: Option<&str>, key: Option<&str>) -> Result<Held> {
-    if config.log == LogKind::Memory || server.is_some() {
-        return Ok(Held::By(Client::new(server, key, config)));
-    }
-    if !config.log_directory.join("META").exists() {
-        bail!("{}: there is no log here; look at log.directory", config.log_directory.display());
-    }
-    match EmbeddedJournal::open(Options::new(&config.log_directory, config.shards)) {
-        Ok(log) => Ok(Held::Open(Arc::new(log))),
-        Err(OpenError::Locked { holder, .. }) => {
-            // The lock file says `process 123 http://…`.
-            let url = holder.split_whitespace().find(|word| word.starts_with("http"));
-            let url = url.with_context(|| {
-                format!("the log is in use by {holder}, which gives no address to ask; stop it, or audit a backup")
-            })?;
-            Ok(Held::By(Client::new(Some(url), key, config)))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
 fn verification(arguments: &VerifyArguments, config: &Config, json: bool) -> Result<()> {
     let trusted = arguments.trusted.as_deref().map(wire::read).transpose()?.unwrap_or_default();
     let key = arguments.public.map(|key| key.0);
-    if let Some(file) = &arguments.file {
+    if !arguments.files.is_empty() {
         return heard(json, |report| {
-            let (file, basis) = (file.clone(), Basis { trusted, key, ..Basis::default() });
-            async move { tokio::task::spawn_blocking(move || backup::verify(&file, &basis, &report)).await? }
+            let (files, basis) = (arguments.files.clone(), Basis { trusted, key, ..Basis::default() });
+            async move { tokio::task::spawn_blocking(move || backup::verify(&files, &basis, report)).await? }
         });
     }
-    match open(config, arguments.url.as_deref(), None)? {
-        Held::Open(log) => {
+    match held::open(&Server { url: arguments.url.clone(), key: None }, config)? {
+        Held::Free(log) => {
             let own = ledger::read(&audit::directory(&config.log_directory))?;
             let own_key = key::load(&config.log_directory, config.audit_key.as_deref());
             let own_key = own_key.ok().map(|key| key.verifying_key().to_bytes());
@@ -179,8 +151,8 @@ fn verification(arguments: &VerifyArguments, config: &Config, json: bool) -> Res
 fn rescoring(arguments: &RescoreArguments, config: &Config, json: bool) -> Result<()> {
     let RescoreArguments { from, to, id, server } = arguments;
     let locomotive = id.as_deref().map(LocomotiveId::parse).transpose()?;
-    match open(config, server.url.as_deref(), server.key.as_deref())? {
-        Held::Open(log) => {
+    match held::open(server, config)? {
+        Held::Free(log) => {
             let blueprint = training::blueprint(&config.definition)?;
             let (shelf, span) = (Shelf::of(&config.log_directory), Span { from: *from, to: *to, locomotive });
             heard(json, |report| async move {
@@ -201,9 +173,9 @@ fn rescoring(arguments: &RescoreArguments, config: &Config, json: bool) -> Resul
 
 fn erase(arguments: &EraseArguments, config: &Config, json: bool) -> Result<()> {
     let EraseArguments { id, version, server } = arguments;
-    match open(config, server.url.as_deref(), server.key.as_deref())? {
+    match held::open(server, config)? {
         Held::By(client) => client.delete(&format!("/twins/{id}/events/{version}/note"))?,
-        Held::Open(log) => {
+        Held::Free(log) => {
             let blueprint = training::blueprint(&config.definition)?;
             runtime()?.block_on(async {
                 let past = Past::new(Arc::clone(&log) as Arc<dyn Journal>, blueprint);

@@ -82,18 +82,16 @@ pub async fn checkpoint(
     _: Caller<Read>,
     Asked(query): Asked<CheckpointQuery>,
 ) -> Result<Json<CheckpointBody>, Problem> {
-    let notary = &door.app.parts.desk.notary;
-    let found = match query.number {
-        Some(number) => {
-            let past = notary.past(number).await.map_err(|error| problem(&error))?;
-            past.ok_or_else(|| Problem::not_found(format!("there is no checkpoint {number}")))?
-        }
-        None => {
-            let newest = if query.fresh { None } else { notary.newest().await.map_err(|error| problem(&error))? };
-            match newest {
-                Some(newest) => newest,
-                None => notary.checkpoint().await.map_err(|error| problem(&error))?,
-            }
+    let notary = &door.app.parts.audits.notary;
+    let failed = |error: NotaryError| problem(&error);
+    let found = if let Some(number) = query.number {
+        let none = || Problem::not_found(format!("there is no checkpoint {number}"));
+        notary.past(number).await.map_err(failed)?.ok_or_else(none)?
+    } else {
+        let newest = if query.fresh { None } else { notary.newest().await.map_err(failed)? };
+        match newest {
+            Some(newest) => newest,
+            None => notary.checkpoint().await.map_err(failed)?,
         }
     };
     Ok(Json(CheckpointBody::of(&found.0, &found.1)))
@@ -152,7 +150,7 @@ pub async fn proof(
     Asked(query): Asked<ProofQuery>,
 ) -> Result<Json<ProofBody>, Problem> {
     let none = || Problem::not_found(format!("{} has no event of version {}", query.locomotive, query.version));
-    let proof = match door.app.parts.desk.notary.prove(&query.locomotive, query.version).await {
+    let proof = match door.app.parts.audits.notary.prove(&query.locomotive, query.version).await {
         Err(NotaryError::NoEvent) => return Err(none()),
         proof => proof.map_err(|error| problem(&error))?,
     };
@@ -220,7 +218,7 @@ pub async fn consistency(
     _: Caller<Read>,
     Asked(query): Asked<ConsistencyQuery>,
 ) -> Result<Json<ConsistencyBody>, Problem> {
-    let notary = &door.app.parts.desk.notary;
+    let notary = &door.app.parts.audits.notary;
     let past = async |number: u64| {
         let past = notary.past(number).await.map_err(|error| problem(&error))?;
         past.ok_or_else(|| Problem::not_found(format!("there is no checkpoint {number}")))
@@ -278,7 +276,7 @@ pub async fn verification(
     };
     let trusted = body.trusted.iter().enumerate().map(|(index, text)| text.signed().ok_or_else(|| malformed(index)));
     let (trusted, key) = (trusted.collect::<Result<_, _>>()?, key.transpose()?);
-    let desk = &door.app.parts.desk;
+    let desk = &door.app.parts.audits;
     let permit = desk.take()?;
     let directory = desk.directory.clone();
     let read = tokio::task::spawn_blocking(move || ledger::read(&directory));
@@ -318,7 +316,7 @@ pub async fn rescoring(
         to: ask::time_maybe("to", query.to.as_deref())?,
         locomotive: locomotive.map_err(|error| Problem::misfit("locomotive", error.to_string()))?,
     };
-    let desk = &door.app.parts.desk;
+    let desk = &door.app.parts.audits;
     let permit = desk.take()?;
     let (journal, shelf) = (Arc::clone(&door.app.parts.journal), desk.shelf.clone());
     let blueprint = Arc::clone(&door.app.parts.model.blueprint);

@@ -64,7 +64,7 @@ pub struct Parts {
     /// How long telemetry is kept; `None` for ever.
     pub retention: Option<Millis>,
     /// Checkpoints, proofs and audits.
-    pub desk: audit::Desk,
+    pub audits: audit::Desk,
     /// The metrics of this process.
     pub metrics: PrometheusHandle,
     /// Turns true when the server ends.

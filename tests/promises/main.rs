@@ -2,6 +2,7 @@
 //! ports of this machine, in a directory of its own, and talks to it from outside. Nothing here calls the program's own functions.
 
 mod answers;
+mod audit;
 mod commands;
 mod crash;
 mod demonstration;

@@ -102,7 +102,7 @@ impl ShardAudit {
             );
             return Err(self.finding(next, message));
         }
-                let chain = hash::link_digest(&self.chain, &leaf::header_of(record), &record.payload.digest());
+        let chain = hash::link_digest(&self.chain, &leaf::header_of(record), &record.payload.digest());
         if chain != record.hash {
             let message =
                 "its hash does not follow from the record before and its own bytes: one of the two was changed";

@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::config::Config;
 
 /// Who has the log.
-pub(super) enum Held {
+pub(in crate::cli) enum Held {
     /// We: it was free.
     Free(Arc<EmbeddedJournal>),
     /// A server, which is asked.
@@ -20,7 +20,7 @@ pub(super) enum Held {
 }
 
 /// Opens the log, or finds the server that holds it. A server that is named is asked in any case.
-pub(super) fn open(server: &Server, config: &Config) -> Result<Held> {
+pub(in crate::cli) fn open(server: &Server, config: &Config) -> Result<Held> {
     if server.url.is_some() {
         return Ok(Held::By(server.client(config)));
     }

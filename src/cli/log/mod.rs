@@ -1,7 +1,7 @@
 //! `cidp log`: the log as whoever keeps it sees it. A command that finds the log held by a server asks that server.
 
 mod backup;
-mod held;
+pub(super) mod held;
 mod repair;
 mod restore;
 mod stats;
