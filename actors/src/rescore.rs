@@ -124,8 +124,10 @@ async fn of_shard(
         Some(to) => journal.position_at(shard, to - 1).await?,
         None => journal.head(shard).await?.sequence,
     };
-    let ShardReplay { mut twins, mut definitions, mut position, .. } =
+    let ShardReplay { twins, mut definitions, mut position, .. } =
         ShardReplay::run(journal, shard, begin, current).await?;
+    let twins = twins.into_iter().map(|(id, told)| Ok((id, told.twin()?)));
+    let mut twins = twins.collect::<Result<FxHashMap<LocomotiveId, Replayed>, PastError>>()?;
     while position < end {
         let records = journal.read(shard, position + 1, PAGE_RECORDS, PAGE_BYTES).await?;
         if records.is_empty() {
@@ -183,7 +185,7 @@ async fn of_one(
     let past = Past::new(Arc::clone(journal), Arc::clone(current));
     let mut twin = match before {
         0 => Replayed::empty(),
-        version => past.rebuild(id, shard, version).await?.unwrap_or_else(Replayed::empty),
+        version => past.rebuild(id, shard, version, u64::MAX).await?.unwrap_or_else(Replayed::empty),
     };
     let mut definitions = Definitions::of(Arc::clone(current));
     replay::definitions_of(&**journal, shard, &mut definitions).await?;
