@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use journal::audit::{self, Checkpoint, Finding, Secret, ShardAudit, Signed};
-use journal::port::{Journal, ShardId};
+use journal::port::{self, Journal, ShardId};
 
 use super::notary::read_secret;
 use super::step::{Report, Step};
@@ -162,6 +162,13 @@ impl Verification {
                 self.find(Some((shard, sequence)), message).await
             }
         }
+    }
+
+    /// Leaves a log out, and says why.
+    pub async fn pass_over(&mut self, shard: ShardId, reason: &str) -> Result<()> {
+        self.closed.insert(shard);
+        let message = format!("{} was not verified: {reason}", port::name_of(shard));
+        Ok(self.report.tell(Step::Note { message }).await?)
     }
 
     /// Tells the outcome.

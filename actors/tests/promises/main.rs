@@ -13,6 +13,7 @@ mod log;
 mod panics;
 mod past;
 mod poison;
+mod rescore;
 mod restart;
 mod retention;
 mod silence;

@@ -14,9 +14,9 @@ pub use leaf::Secret;
 pub use tree::ShardTree;
 pub use verify::{Finding, ShardAudit};
 
-use crate::port::{Journal, ShardId};
+use crate::port::{self, Journal, ShardId};
 
-/// Every shard of a log, ascending.
+/// Every log of a journal that is audited, ascending: the shards, and the log `fleet`.
 pub fn shards(journal: &dyn Journal) -> Vec<ShardId> {
-    (0..journal.shards()).collect()
+    port::logs(journal.shards()).collect()
 }

@@ -9,6 +9,7 @@ mod retention;
 mod space;
 mod store;
 mod tail;
+mod texts;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use directory::Directory;
 use head::HeadFile;
 use store::Store;
 use tail::{Shared, Tail};
+use texts::Texts;
 
 pub use restore::{Restore, RestoreError};
 pub use space::Space;
@@ -70,6 +72,7 @@ const JOURNALING: u64 = 512 << 20;
 /// The embedded log.
 pub struct EmbeddedJournal {
     shared: Arc<Shared>,
+    texts: Texts,
     committer: std::sync::Mutex<Option<Committer>>,
     directory: std::sync::Mutex<Directory>,
 }
@@ -98,6 +101,7 @@ impl EmbeddedJournal {
             .open()
             .map_err(storage)?;
         let store = Store::open(&database).map_err(storage)?;
+        let texts = Texts::open_with(&directory.path.join("texts"), &database)?;
         let ends = port::logs(shards).map(|shard| store.tail(shard)).collect::<Result<Vec<_>, _>>()?;
         let head = open_head(&directory, recorded.is_some(), &store, &ends, options.accept_loss)?;
         for ((shard, (end, _)), mark) in port::logs(shards).zip(&ends).zip(head.marks()) {
@@ -112,6 +116,7 @@ impl EmbeddedJournal {
         let shared = Arc::new(Shared::new(store, tails, committer.handle(), options.clock));
         Ok(Self {
             shared,
+            texts,
             committer: std::sync::Mutex::new(Some(committer)),
             directory: std::sync::Mutex::new(directory),
         })
@@ -339,23 +344,23 @@ impl Journal for EmbeddedJournal {
     }
 
     async fn put_erasable(&self, id: &str, text: &str) -> Result<(), AppendError> {
-        let erasable = self.shared.store.erasable.clone();
-        self.shared.commit(vec![Change::Put(erasable, id.as_bytes().to_vec(), text.as_bytes().to_vec())]).await
+        let (id, text) = (id.to_owned(), text.to_owned());
+        self.texts.run(move |texts| texts.put(&id, &text)).await.map_err(AppendError::from)
     }
 
     async fn erasable(&self, id: &str) -> Result<Option<String>, ReadError> {
         let id = id.to_owned();
-        self.blocking(move |store| store.erasable(&id)).await
+        self.texts.run(move |texts| texts.get(&id)).await
     }
 
     async fn erase(&self, id: &str) -> Result<(), AppendError> {
-        let erasable = self.shared.store.erasable.clone();
-        self.shared.commit(vec![Change::Remove(erasable, id.as_bytes().to_vec())]).await
+        let id = id.to_owned();
+        self.texts.run(move |texts| texts.erase(&id)).await.map_err(AppendError::from)
     }
 
     async fn erasables(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, String)>, ReadError> {
         let after = after.map(str::to_owned);
-        self.blocking(move |store| store.erasables(after.as_deref(), limit)).await
+        self.texts.run(move |texts| texts.list(after.as_deref(), limit)).await
     }
 
     async fn drop_payloads(&self, shard: ShardId, kind: u16, up_to: Sequence) -> Result<Dropping, AppendError> {

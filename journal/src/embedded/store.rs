@@ -32,8 +32,6 @@ pub(super) struct Store {
     pub(super) horizons: Keyspace,
     /// Named cursors.
     pub(super) cursors: Keyspace,
-    /// Text that can be erased.
-    pub(super) erasable: Keyspace,
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is given to map_err by name")]
@@ -53,7 +51,6 @@ impl Store {
             states: keyspace("states")?,
             horizons: keyspace("horizons")?,
             cursors: keyspace("cursors")?,
-            erasable: keyspace("erasable")?,
         })
     }
 
@@ -278,22 +275,6 @@ impl Store {
     pub(super) fn cursor(&self, name: &str, shard: ShardId) -> Result<Sequence, ReadError> {
         let value = self.cursors.get(layout::member_key(shard, name)).map_err(storage)?;
         Ok(value.and_then(|value| layout::split_numbered(&value).map(|(sequence, _)| sequence)).unwrap_or_default())
-    }
-
-    pub(super) fn erasables(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, String)>, ReadError> {
-        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let texts = self.erasable.range::<&[u8], _>((from, Bound::Unbounded)).take(limit);
-        let texts = texts.map(|guard| {
-            let (id, value) = guard.into_inner().map_err(storage)?;
-            Ok((text(&id), text(&value)))
-        });
-        texts.collect()
-    }
-
-    pub(super) fn erasable(&self, id: &str) -> Result<Option<String>, ReadError> {
-        let text = self.erasable.get(id).map_err(storage)?;
-        Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
 
     /// Recomputes the chain from `from` to the end of the shard.
