@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, reason = "a test binary has no public items")]
 
+#[path = "conformance/audit.rs"]
+mod audit;
 #[path = "conformance/backup.rs"]
 mod backup;
 

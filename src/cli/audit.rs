@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::Journal;
 use journal::audit::checkpoint::{hex, unhex};
+use journal::port;
 use serde_json::json;
 use twin::ids::LocomotiveId;
 use twin::instant::{self, Millis};
@@ -235,7 +236,7 @@ struct Teller {
 impl Teller {
     fn new(json: bool) -> Self {
         let bar = (!json && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
-        let style = ProgressStyle::with_template("{msg:10} {bar:40} {pos}/{len} records, {eta} left");
+        let style = ProgressStyle::with_template("{msg:13} {bar:40} {pos}/{len} records, {eta} left");
         if let (Some(bar), Ok(style)) = (&bar, style) {
             bar.set_style(style);
         }
@@ -254,17 +255,19 @@ impl Teller {
             Step::Progress { shard, done, of } => {
                 match &self.bar {
                     Some(bar) => {
-                        bar.set_message(format!("shard {shard}"));
+                        bar.set_message(port::name_of(*shard));
                         bar.set_length(*of);
                         bar.set_position(*done);
                     }
-                    None => eprintln!("shard {shard}: {done} of {of} records"),
+                    None => eprintln!("{}: {done} of {of} records", port::name_of(*shard)),
                 }
                 return Ok(());
             }
             Step::Note { message } => format!("note: {message}"),
             Step::Finding { shard, sequence, message } => match (shard, sequence) {
-                (Some(shard), Some(sequence)) => format!("FOUND in shard {shard} at position {sequence}: {message}"),
+                (Some(shard), Some(sequence)) => {
+                    format!("FOUND in {} at position {sequence}: {message}", port::name_of(*shard))
+                }
                 _ => format!("FOUND: {message}"),
             },
             Step::Shard { shard, records, signed } => {

@@ -264,7 +264,7 @@ fn whatever_was_changed_in_the_log_is_found_with_its_place() {
             first_of(&early),
             first_of(&blocks[3]) - 1,
         ),
-        ("removed records", &|log| log.remove(&early.0), first_of(&early), first_of(&early)),
+        ("removed records", &|log| log.remove(&early.0), first_of(&early), first_of(&blocks[3])),
         (
             "a swapped pair",
             &|log| {

@@ -144,6 +144,15 @@ fn every_answer_fits_its_description() {
     check("POST", "/alerts/{id}/acknowledge", 200, client.post(&path, &json!({"comment": "seen"})));
     check("GET", "/twins/{id}", 200, client.get("/twins/CC-1"));
     check("POST", "/ws/tickets", 200, client.ask("POST", "/ws/tickets"));
+    check("GET", "/audit/checkpoint", 200, client.get("/audit/checkpoint?fresh=true"));
+    check("GET", "/audit/proof", 200, client.get("/audit/proof?locomotive=CC-1&version=1"));
+    check("GET", "/audit/consistency", 200, client.get("/audit/consistency?from=1"));
+    check("GET", "/audit/checkpoint", 422, client.get("/audit/checkpoint?number=a"));
+    check("GET", "/audit/consistency", 404, client.get("/audit/consistency?from=99"));
+    check("POST", "/audit/verify", 422, client.post("/audit/verify", &json!({"key": "no"})));
+    check("POST", "/audit/rescore", 422, client.ask("POST", "/audit/rescore?from=soon"));
+    let note = "/twins/{id}/events/{version}/note";
+    check("DELETE", note, 404, client.ask("DELETE", "/twins/CC-2/events/1/note"));
     check("DELETE", "/twins/{id}", 200, client.ask("DELETE", "/twins/CC-2"));
     check("GET", "/twins/{id}", 200, client.get("/twins/CC-2"));
 
