@@ -11,7 +11,7 @@ use twin::ids::ModelId;
 use twin::scoring::Scorer;
 
 use super::shelf::Shelf;
-use super::step::{Report, Step};
+use super::step::{AuditStep, Report};
 
 struct Bound<'a> {
     shelf: &'a Shelf,
@@ -29,16 +29,16 @@ impl Bench for Bound<'_> {
         let message = format!(
             "shard {shard}: retention has dropped the readings up to position {up_to}; their scores cannot be computed again"
         );
-        self.report.tell(Step::Note { message }).await.is_ok()
+        self.report.tell(AuditStep::Note { message }).await.is_ok()
     }
 
     async fn discrepancy(&self, found: Discrepancy) -> bool {
         let Discrepancy { shard, sequence, message } = found;
-        self.report.tell(Step::Finding { shard: Some(shard), sequence: Some(sequence), message }).await.is_ok()
+        self.report.tell(AuditStep::Finding { shard: Some(shard), sequence: Some(sequence), message }).await.is_ok()
     }
 
     async fn progress(&self, shard: u16, done: u64, of: u64) -> bool {
-        self.report.tell(Step::Progress { shard, done, of }).await.is_ok()
+        self.report.tell(AuditStep::Progress { shard, done, of }).await.is_ok()
     }
 }
 
@@ -52,5 +52,5 @@ pub async fn log(
 ) -> Result<()> {
     let outcome = actors::rescore(journal, current, span, &Bound { shelf, report: &report }).await?;
     let (findings, records, fitting) = (outcome.discrepancies, outcome.records, outcome.agreeing);
-    Ok(report.tell(Step::Done { findings, records, fitting }).await?)
+    Ok(report.tell(AuditStep::Done { findings, records, fitting }).await?)
 }

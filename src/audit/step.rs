@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub enum Step {
+pub enum AuditStep {
     /// How far it is.
     Progress {
         /// In this shard.
@@ -55,7 +55,7 @@ pub enum Step {
 
 /// Where the steps go. Whoever listens may go away; the audit ends then.
 #[derive(Debug, Clone)]
-pub struct Report(mpsc::Sender<Step>);
+pub struct Report(mpsc::Sender<AuditStep>);
 
 /// Nobody listens any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,13 +64,13 @@ pub struct Unheard;
 
 impl Report {
     /// A way for steps, and its end.
-    pub fn new() -> (Self, mpsc::Receiver<Step>) {
+    pub fn new() -> (Self, mpsc::Receiver<AuditStep>) {
         let (sender, receiver) = mpsc::channel(16);
         (Self(sender), receiver)
     }
 
     /// Tells a step.
-    pub async fn tell(&self, step: Step) -> Result<(), Unheard> {
+    pub async fn tell(&self, step: AuditStep) -> Result<(), Unheard> {
         self.0.send(step).await.map_err(|_| Unheard)
     }
 }

@@ -8,7 +8,7 @@ use journal::audit::{self, Checkpoint, Finding, Secret, ShardAudit, Signed};
 use journal::port::{self, Journal, ShardId};
 
 use super::notary::read_secret;
-use super::step::{Report, Step};
+use super::step::{AuditStep, Report};
 
 /// Records read at a time.
 const PAGE: usize = 4_096;
@@ -116,7 +116,7 @@ impl Verification {
         let (checkpoints, wrong) = basis.open(secret);
         let mut verification = Self { secret, checkpoints, closed: BTreeSet::new(), tally: Tally::default(), report };
         for message in basis.limits(secret) {
-            verification.report.tell(Step::Note { message }).await?;
+            verification.report.tell(AuditStep::Note { message }).await?;
         }
         for message in wrong {
             verification.find(None, message).await?;
@@ -139,12 +139,12 @@ impl Verification {
     async fn find(&mut self, place: Option<(ShardId, u64)>, message: String) -> Result<()> {
         self.tally.findings += 1;
         let (shard, sequence) = (place.map(|place| place.0), place.map(|place| place.1));
-        Ok(self.report.tell(Step::Finding { shard, sequence, message }).await?)
+        Ok(self.report.tell(AuditStep::Finding { shard, sequence, message }).await?)
     }
 
     /// Tells how far a shard is.
     pub async fn progress(&self, audit: &ShardAudit, shard: ShardId, of: u64) -> Result<()> {
-        Ok(self.report.tell(Step::Progress { shard, done: audit.size(), of }).await?)
+        Ok(self.report.tell(AuditStep::Progress { shard, done: audit.size(), of }).await?)
     }
 
     /// Takes what came of a shard.
@@ -155,7 +155,7 @@ impl Verification {
                 self.tally.records += sound.records;
                 self.tally.roots += sound.roots;
                 let (records, signed) = (sound.records, sound.signed);
-                Ok(self.report.tell(Step::Shard { shard, records, signed }).await?)
+                Ok(self.report.tell(AuditStep::Shard { shard, records, signed }).await?)
             }
             Err(Finding { shard, sequence, message }) => {
                 self.tally.records += looked_at;
@@ -168,13 +168,13 @@ impl Verification {
     pub async fn pass_over(&mut self, shard: ShardId, reason: &str) -> Result<()> {
         self.closed.insert(shard);
         let message = format!("{} was not verified: {reason}", port::name_of(shard));
-        Ok(self.report.tell(Step::Note { message }).await?)
+        Ok(self.report.tell(AuditStep::Note { message }).await?)
     }
 
     /// Tells the outcome.
     pub async fn end(self) -> Result<()> {
         let Tally { findings, records, roots } = self.tally;
-        Ok(self.report.tell(Step::Done { findings, records, fitting: roots }).await?)
+        Ok(self.report.tell(AuditStep::Done { findings, records, fitting: roots }).await?)
     }
 }
 

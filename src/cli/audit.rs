@@ -19,7 +19,7 @@ use twin::instant::{self, Millis};
 use super::log::held::{self, Held};
 use super::{Server, runtime};
 use crate::audit::shelf::Shelf;
-use crate::audit::step::{Report, Step};
+use crate::audit::step::{AuditStep, Report};
 use crate::audit::verify::{self, Basis};
 use crate::audit::wire::SignedText;
 use crate::audit::{self, backup, key, ledger, rescore, wire};
@@ -218,7 +218,7 @@ fn heard<F: Future<Output = Result<()>> + Send + 'static>(json: bool, work: impl
 fn asked(client: &Client, path: &str, body: &serde_json::Value, json: bool) -> Result<()> {
     let mut teller = Teller::new(json);
     client.lines(path, body, |line| {
-        let step: Step =
+        let step: AuditStep =
             serde_json::from_str(line).with_context(|| format!("expected a step of an audit, got {line:?}"))?;
         teller.take(&step)
     })?;
@@ -243,8 +243,8 @@ impl Teller {
         Self { json, bar, findings: None }
     }
 
-    fn take(&mut self, step: &Step) -> Result<()> {
-        if let Step::Done { findings, .. } = step {
+    fn take(&mut self, step: &AuditStep) -> Result<()> {
+        if let AuditStep::Done { findings, .. } = step {
             self.findings = Some(*findings);
         }
         if self.json {
@@ -252,7 +252,7 @@ impl Teller {
             return Ok(());
         }
         let line = match step {
-            Step::Progress { shard, done, of } => {
+            AuditStep::Progress { shard, done, of } => {
                 match &self.bar {
                     Some(bar) => {
                         bar.set_message(port::name_of(*shard));
@@ -263,19 +263,19 @@ impl Teller {
                 }
                 return Ok(());
             }
-            Step::Note { message } => format!("note: {message}"),
-            Step::Finding { shard, sequence, message } => match (shard, sequence) {
+            AuditStep::Note { message } => format!("note: {message}"),
+            AuditStep::Finding { shard, sequence, message } => match (shard, sequence) {
                 (Some(shard), Some(sequence)) => {
                     format!("FOUND in {} at position {sequence}: {message}", port::name_of(*shard))
                 }
                 _ => format!("FOUND: {message}"),
             },
-            Step::Shard { shard, records, signed } => {
+            AuditStep::Shard { shard, records, signed } => {
                 format!(
                     "shard {shard}: {records} records, the chain is whole; checkpoints have signed the first {signed}"
                 )
             }
-            Step::Done { findings, records, fitting } => {
+            AuditStep::Done { findings, records, fitting } => {
                 format!("{records} records looked at: {fitting} signed roots or scores agree, {findings} do not")
             }
         };

@@ -19,7 +19,7 @@ use super::ask::{self, Asked};
 use super::{App, Door};
 use crate::audit::notary::{Notary, NotaryError, header as record_header};
 use crate::audit::shelf::Shelf;
-use crate::audit::step::{Report, Step};
+use crate::audit::step::{AuditStep, Report};
 use crate::audit::verify::{self, Basis};
 use crate::audit::wire::{CheckpointBody, SignedText};
 use crate::audit::{ledger, rescore};
@@ -257,7 +257,7 @@ pub struct VerifyBody {
 #[utoipa::path(
     post, path = "/audit/verify", tag = "audit",
     request_body(content = Option<VerifyBody>, content_type = "application/json"),
-    responses((status = 200, body = Step, content_type = "application/x-ndjson"), (status = "default", response = Problem)),
+    responses((status = 200, body = AuditStep, content_type = "application/x-ndjson"), (status = "default", response = Problem)),
     security(("key" = []), ("bearer" = []))
 )]
 pub async fn verification(
@@ -302,7 +302,7 @@ pub struct RescoreQuery {
 /// Computes every recorded score of a span again, with progress, as lines of JSON; the last line has the type `done`.
 #[utoipa::path(
     post, path = "/audit/rescore", tag = "audit", params(RescoreQuery),
-    responses((status = 200, body = Step, content_type = "application/x-ndjson"), (status = "default", response = Problem)),
+    responses((status = 200, body = AuditStep, content_type = "application/x-ndjson"), (status = "default", response = Problem)),
     security(("key" = []), ("bearer" = []))
 )]
 pub async fn rescoring(
@@ -343,7 +343,7 @@ fn told<F: Future<Output = anyhow::Result<()>> + Send + 'static>(
             () = super::serve::ended(&mut shutdown) => Ok(()),
         };
         if let Err(error) = outcome {
-            let told = failed.tell(Step::Note { message: format!("the audit was broken off: {error:#}") }).await;
+            let told = failed.tell(AuditStep::Note { message: format!("the audit was broken off: {error:#}") }).await;
             if told.is_err() {
                 tracing::debug!(%error, "an audit that nobody waited for was broken off");
             }
