@@ -11,6 +11,7 @@ pub mod http;
 pub mod keeping;
 pub mod live;
 pub mod monitor;
+pub mod picture;
 pub mod problem;
 pub mod render;
 pub mod scoring;

@@ -20,4 +20,5 @@ pub mod table;
 pub mod threshold;
 pub mod train;
 pub mod tree;
+pub mod trial;
 mod walk;

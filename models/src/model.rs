@@ -90,6 +90,11 @@ impl Model {
         &self.forest
     }
 
+    /// From risk to probability, where the model was calibrated.
+    pub const fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
+    }
+
     /// Contributions by sensor (dense index of the definition), those of the machine as a whole last under `None`.
     pub fn by_sensor(&self, contributions: &[f64]) -> Vec<(Option<usize>, f64)> {
         let count = self.sensors.iter().flatten().max().map_or(0, |last| last + 1);

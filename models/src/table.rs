@@ -234,3 +234,9 @@ impl Read for Hashing<'_, '_> {
         Ok(count)
     }
 }
+
+/// The text of a table, unpacked.
+pub(crate) fn unpacked(source: Source<'_>) -> Result<Box<dyn Read + '_>, PastError> {
+    let Source { name, bytes } = source;
+    unpack(bytes).map_err(|source| PastError::File { file: name, source })
+}

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bootstrap;
+mod evaluate;
 mod log;
 mod operate;
 mod produce;
@@ -42,6 +43,11 @@ enum Command {
         after_help = "Example: cidp bootstrap --sensors data/sensors.csv --maintenance data/maintenance.csv --out models"
     )]
     Bootstrap(bootstrap::Arguments),
+    /// Scores of a model on a labelled table, or of the trainer on any table with a given split.
+    #[command(
+        after_help = "Examples: cidp evaluate --model models/latest.onnx --table data/sensors.csv\n          cidp evaluate --table data/hydraulic/cycles.csv.gz --label 'valve<100' --split split_valve --features 'PS1_*,FS1_*,TS1_*,VS1_*'"
+    )]
+    Evaluate(evaluate::Arguments),
     /// Serve: embedded log, simulated fleet, no services needed.
     #[command(
         after_help = "Examples: CIDP_SIMULATOR__LOCOMOTIVES=50 cidp serve\n          cidp serve --definition data/hydraulic/definition.toml"
@@ -136,6 +142,7 @@ fn run(cli: Cli) -> Result<()> {
     }
     match cli.command {
         Command::Bootstrap(arguments) => bootstrap::run(&arguments, &config, cli.json),
+        Command::Evaluate(arguments) => evaluate::run(&arguments, &config, cli.json),
         Command::Serve(ServeArguments { definition }) => {
             config.definition = definition.unwrap_or(config.definition);
             serve(config)

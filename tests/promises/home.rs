@@ -124,6 +124,32 @@ impl Home {
         Outcome { code: status.code(), stdout: running.stdout(), stderr: running.stderr() }
     }
 
+    /// Runs a line of a shell as a reader of the documents types it, the program on its path; a server's usual address means `server`.
+    pub(crate) fn shell(&self, line: &str, server: Option<&str>) -> Outcome {
+        let mut command = self.command(&[]);
+        let directory = Path::new(PROGRAM).parent().expect("a file has a directory");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let line = server.map_or_else(|| line.to_owned(), |server| line.replace("http://127.0.0.1:5000", server));
+        // The commands that talk to a server find it where it listens in this test.
+        let listen = server.and_then(|server| server.strip_prefix("http://")).unwrap_or("127.0.0.1:0");
+        let mut shell = Command::new("bash");
+        shell.args(["-e", "-c", &line]).current_dir(self.path());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.env("PATH", format!("{}:{path}", directory.display())).env("CIDP_HTTP__LISTEN", listen);
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command = shell;
+        let mut running = Running::start(command);
+        let status = running.end(PATIENCE, &line);
+        let outcome = Outcome { code: status.code(), stdout: running.stdout(), stderr: running.stderr() };
+        outcome.succeeded();
+        outcome
+    }
+
     /// Starts a server and kills it after a moment, ready or not.
     pub(crate) fn start_and_kill(&self, after: Duration) {
         let mut running = Running::start(self.command(&["serve"]));

@@ -2,6 +2,7 @@
 //! ports of this machine, in a directory of its own, and talks to it from outside. Nothing here calls the program's own functions.
 
 mod answers;
+mod asset;
 mod audit;
 mod commands;
 mod crash;
@@ -19,3 +20,4 @@ mod rig;
 mod schema;
 mod serve;
 mod stream;
+mod trial;
