@@ -93,15 +93,26 @@ fn run(database: &Database, mut head: HeadFile, mut queue: mpsc::Receiver<Reques
     }
 }
 
+/// Writes changes in place, before there is a thread for it.
+pub(super) fn write_now(database: &Database, changes: Vec<Change>) -> Result<(), fjall::Error> {
+    let mut batch = fjall::OwnedWriteBatch::with_capacity(database.clone(), changes.len());
+    changes.into_iter().for_each(|change| add(&mut batch, change));
+    batch.commit()
+}
+
+fn add(batch: &mut fjall::OwnedWriteBatch, change: Change) {
+    match change {
+        Change::Put(keyspace, key, value) => batch.insert(&keyspace, key, value),
+        Change::Remove(keyspace, key) => batch.remove(&keyspace, key),
+    }
+}
+
 fn write(database: &Database, head: &mut HeadFile, waiting: &mut [Request]) -> Result<(), String> {
     let size = waiting.iter().map(|request| request.changes.len()).sum();
     let mut batch =
         fjall::OwnedWriteBatch::with_capacity(database.clone(), size).durability(Some(PersistMode::SyncData));
     for change in waiting.iter_mut().flat_map(|request| request.changes.drain(..)) {
-        match change {
-            Change::Put(keyspace, key, value) => batch.insert(&keyspace, key, value),
-            Change::Remove(keyspace, key) => batch.remove(&keyspace, key),
-        }
+        add(&mut batch, change);
     }
     batch.commit().map_err(|error| error.to_string())?;
     let moved = || waiting.iter().filter_map(|request| request.head);

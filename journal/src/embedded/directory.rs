@@ -8,9 +8,19 @@ use crate::error::OpenError;
 use crate::port::ShardId;
 
 /// Format of the directory.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+/// With a row of the index for each record, and HEAD in two neighbouring slots. It is brought to [`FORMAT`] when it is opened.
+const FORMAT_ONE: u32 = 1;
 /// The file that says how the log was made.
 pub(super) const META: &str = "META";
+
+/// How a log was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) shards: ShardId,
+    /// Of the first format.
+    pub(super) is_old: bool,
+}
 
 /// A directory that is ours until this is dropped.
 #[derive(Debug)]
@@ -49,8 +59,8 @@ impl Directory {
         write!(self.lock, "process {} {address}", std::process::id())
     }
 
-    /// The number of shards it was made with; `None` where nothing was written down yet.
-    pub(super) fn recorded(&self) -> Result<Option<ShardId>, OpenError> {
+    /// How it was made; `None` where nothing was written down yet.
+    pub(super) fn recorded(&self) -> Result<Option<Made>, OpenError> {
         let path = self.path.join(META);
         let fault = |source| OpenError::Directory { path: path.display().to_string(), source };
         let text = match fs::read_to_string(&path) {
@@ -65,10 +75,11 @@ impl Directory {
         let malformed =
             || OpenError::Malformed { path: path.display().to_string(), expected: expected.clone(), got: text.clone() };
         let (found, recorded) = number("format").zip(number("shards")).ok_or_else(&malformed)?;
-        if found != FORMAT {
+        if found != FORMAT && found != FORMAT_ONE {
             return Err(OpenError::Format { found, known: FORMAT });
         }
-        ShardId::try_from(recorded).map(Some).map_err(|_| malformed())
+        let shards = ShardId::try_from(recorded).map_err(|_| malformed())?;
+        Ok(Some(Made { shards, is_old: found == FORMAT_ONE }))
     }
 
     /// Writes down the number of shards, durably. It is the last step of making a log: HEAD and database are there.

@@ -126,6 +126,23 @@ impl HeadFile {
     }
 }
 
+/// The marks in a file of the directory's first format: two slots side by side, without a number of shards. `None` where none is whole.
+pub(super) fn marks_of_format_one(path: &Path, shards: usize) -> io::Result<Option<Vec<Mark>>> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    let size = slot_size(shards) - 8;
+    let count = (shards as u64).to_be_bytes();
+    let newest = bytes.chunks_exact(size).take(2).filter_map(|slot| {
+        let (content, check) = slot.split_at(size - 32);
+        let (generation, marks) = content.split_at(8);
+        let whole = blake3::hash(content).as_bytes() == check;
+        whole.then(|| marks_of(&[generation, &count, marks].concat(), shards)).flatten()
+    });
+    Ok(newest.max_by_key(|(generation, _)| *generation).map(|(_, marks)| marks))
+}
+
 /// The marks of an empty log.
 pub(super) fn unmarked(shards: usize) -> Vec<Mark> {
     vec![(0, GENESIS); shards]
@@ -141,9 +158,10 @@ fn stride(shards: usize) -> u64 {
 
 fn decode(bytes: &[u8], shards: usize) -> Option<(u64, Vec<Mark>)> {
     let (content, check) = bytes.split_at_checked(slot_size(shards) - 32)?;
-    if blake3::hash(content).as_bytes() != check {
-        return None;
-    }
+    if blake3::hash(content).as_bytes() == check { marks_of(content, shards) } else { None }
+}
+
+fn marks_of(content: &[u8], shards: usize) -> Option<(u64, Vec<Mark>)> {
     let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
     let (generation, content) = content.split_at(8);
     let (count, marks) = content.split_at(8);

@@ -1,44 +1,6 @@
 //! Keys and small values of the embedded log's keyspaces. Integers in keys are big-endian, so that keys sort as numbers do.
 
-use crate::port::{Millis, Sequence, ShardId};
-use crate::varint;
-
-/// Where one record of a locomotive is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct IndexRow {
-    pub(super) shard: ShardId,
-    pub(super) block: Sequence,
-    pub(super) sequence: Sequence,
-    pub(super) kind: u16,
-    pub(super) appended_at: Millis,
-    pub(super) occurred: (Millis, Millis),
-}
-
-impl IndexRow {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(32);
-        varint::put(&mut out, u64::from(self.shard));
-        varint::put(&mut out, self.block);
-        varint::put(&mut out, self.sequence - self.block);
-        varint::put(&mut out, u64::from(self.kind));
-        varint::put_signed(&mut out, self.appended_at);
-        varint::put_signed(&mut out, self.occurred.0.wrapping_sub(self.appended_at));
-        varint::put_signed(&mut out, self.occurred.1.wrapping_sub(self.occurred.0));
-        out
-    }
-
-    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let rest = &mut bytes;
-        let shard = ShardId::try_from(varint::take(rest)?).ok()?;
-        let block = varint::take(rest)?;
-        let sequence = block.checked_add(varint::take(rest)?)?;
-        let kind = u16::try_from(varint::take(rest)?).ok()?;
-        let appended_at = varint::take_signed(rest)?;
-        let first = appended_at.wrapping_add(varint::take_signed(rest)?);
-        let last = first.wrapping_add(varint::take_signed(rest)?);
-        Some(Self { shard, block, sequence, kind, appended_at, occurred: (first, last) })
-    }
-}
+use crate::port::{Sequence, ShardId};
 
 /// Key of a block, of a snapshot's manifest, or of an append time: shard and a number.
 pub(super) fn shard_key(shard: ShardId, number: u64) -> [u8; 10] {

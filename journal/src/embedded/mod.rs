@@ -3,10 +3,12 @@
 mod committer;
 mod directory;
 mod head;
+mod index;
 mod layout;
 mod restore;
 mod retention;
 mod space;
+mod spans;
 mod store;
 mod tail;
 mod texts;
@@ -27,7 +29,7 @@ use crate::port::{
 };
 use crate::thinning;
 use committer::{Change, Committer};
-use directory::Directory;
+use directory::{Directory, Made};
 use head::HeadFile;
 use store::Store;
 use tail::{Shared, Tail};
@@ -88,9 +90,9 @@ impl EmbeddedJournal {
 
     fn open_even_unfinished(options: Options) -> Result<Self, OpenError> {
         let directory = Directory::lock(&options.directory)?;
-        let recorded = directory.recorded()?;
-        if let Some(recorded) = recorded.filter(|recorded| *recorded != options.shards) {
-            return Err(OpenError::ShardCount { recorded, configured: options.shards });
+        let made = directory.recorded()?;
+        if let Some(made) = made.filter(|made| made.shards != options.shards) {
+            return Err(OpenError::ShardCount { recorded: made.shards, configured: options.shards });
         }
         let shards = options.shards;
         let storage = |error: fjall::Error| OpenError::Storage(error.to_string());
@@ -100,14 +102,20 @@ impl EmbeddedJournal {
             .journal_compression(CompressionType::None)
             .open()
             .map_err(storage)?;
-        let store = Store::open(&database).map_err(storage)?;
+        let store = Store::open(&database, shards).map_err(storage)?;
         let texts = Texts::open_with(&directory.path.join("texts"), &database)?;
         let ends = port::logs(shards).map(|shard| store.tail(shard)).collect::<Result<Vec<_>, _>>()?;
-        let head = open_head(&directory, recorded.is_some(), &store, &ends, options.accept_loss)?;
+        let head = open_head(&directory, made, &store, &ends, options.accept_loss)?;
         for ((shard, (end, _)), mark) in port::logs(shards).zip(&ends).zip(head.marks()) {
             check_against_head(&store, shard, end, *mark)?;
         }
-        if recorded.is_none() {
+        for shard in 0..shards {
+            store.recover_index(&database, shard)?;
+        }
+        if made.is_some_and(|made| made.is_old) {
+            store::drop_index_of_format_one(&database).map_err(storage)?;
+        }
+        if made.is_none_or(|made| made.is_old) {
             directory.record(shards)?;
         }
         let tails = ends.into_iter().map(|(end, epoch)| Tail::new(end, epoch)).collect();
@@ -134,6 +142,9 @@ impl EmbeddedJournal {
 
     /// Waits until everything asked for is durable, then stops writing. Later appends answer `Closed`.
     pub async fn close(&self) {
+        if let Err(error) = self.shared.write_index().await {
+            tracing::debug!(%error, "the index is read from the blocks at the next opening");
+        }
         let committer = self.committer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         self.shared.close();
         if let Some(committer) = committer
@@ -161,7 +172,7 @@ impl EmbeddedJournal {
 /// HEAD of a log: made with it, found whole ever after. Where loss is accepted, it is made anew from what is there.
 fn open_head(
     directory: &Directory,
-    was_made: bool,
+    made: Option<Made>,
     store: &Store,
     ends: &[(Head, u64)],
     accept_loss: bool,
@@ -169,9 +180,13 @@ fn open_head(
     let path = directory.path.join("HEAD");
     let fault = |source| OpenError::Directory { path: path.display().to_string(), source };
     let unmarked = head::unmarked(ends.len());
-    let found = HeadFile::open(&path, ends.len()).map_err(fault)?;
+    let mut found = HeadFile::open(&path, ends.len()).map_err(fault)?;
+    if found.is_none() && made.is_some_and(|made| made.is_old) {
+        let marks = head::marks_of_format_one(&path, ends.len()).map_err(fault)?;
+        found = marks.map(|marks| HeadFile::create(&path, marks)).transpose().map_err(fault)?;
+    }
     let marks_records = found.as_ref().is_some_and(|head| head.marks() != unmarked);
-    if !was_made && (marks_records || !store.is_empty()?) {
+    if made.is_none() && (marks_records || !store.is_empty()?) {
         let path = directory.path.join(directory::META).display().to_string();
         return Err(OpenError::MetaLost { path, format: directory::FORMAT });
     }
@@ -182,7 +197,7 @@ fn open_head(
         }
         Some(head) => Ok(head),
         // It is put into its place whole: one that is there and not whole was damaged.
-        None if was_made || path.exists() => Err(OpenError::HeadLost { path: path.display().to_string() }),
+        None if made.is_some() || path.exists() => Err(OpenError::HeadLost { path: path.display().to_string() }),
         None => HeadFile::create(&path, unmarked).map_err(fault),
     }
 }
@@ -262,12 +277,12 @@ impl Journal for EmbeddedJournal {
 
     async fn last_version(&self, locomotive: &str) -> Result<Option<u64>, ReadError> {
         let locomotive = locomotive.to_owned();
-        self.blocking(move |store| store.last_version(&locomotive)).await
+        self.blocking(move |store| store.index.last_version(&locomotive)).await
     }
 
     async fn version_at(&self, locomotive: &str, at: Millis) -> Result<Option<u64>, ReadError> {
         let locomotive = locomotive.to_owned();
-        self.blocking(move |store| store.version_at(&locomotive, at)).await
+        self.blocking(move |store| store.index.version_at(&locomotive, at)).await
     }
 
     async fn position_at(&self, shard: ShardId, at: Millis) -> Result<Sequence, ReadError> {

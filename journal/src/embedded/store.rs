@@ -6,12 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
-use super::layout::{self, IndexRow};
+use super::committer;
+use super::index::{Found, Index};
+use super::layout;
+use super::spans::{Spans, meets};
 use crate::block::{self, Opened};
 use crate::error::ReadError;
 use crate::hash::GENESIS;
 use crate::kinds::{SHARD_OPENED, ShardOpened};
-use crate::port::{Head, Horizon, Millis, Record, Sequence, ShardId, Snapshot, SnapshotEntry, SnapshotMark};
+use crate::port::{Head, Horizon, Millis, Record, Sequence, ShardId, Snapshot, SnapshotEntry, SnapshotMark, Stream};
 
 /// The keyspaces.
 #[derive(Clone)]
@@ -20,8 +23,8 @@ pub(super) struct Store {
     pub(super) blocks: Keyspace,
     /// Append times: shard, time → last position appended then.
     pub(super) times: Keyspace,
-    /// The index: locomotive, version → where.
-    pub(super) index: Keyspace,
+    /// Where the records of each locomotive lie.
+    pub(super) index: Index,
     /// Locomotives of a shard.
     pub(super) members: Keyspace,
     /// Manifests of snapshots: shard, position → append time, manifest.
@@ -40,12 +43,12 @@ pub(super) fn storage(error: fjall::Error) -> ReadError {
 }
 
 impl Store {
-    pub(super) fn open(database: &Database) -> Result<Self, fjall::Error> {
+    pub(super) fn open(database: &Database, shards: ShardId) -> Result<Self, fjall::Error> {
         let keyspace = |name: &str| database.keyspace(name, KeyspaceCreateOptions::default);
         Ok(Self {
             blocks: keyspace("blocks")?,
             times: keyspace("times")?,
-            index: keyspace("index")?,
+            index: Index::open(database, shards)?,
             members: keyspace("members")?,
             manifests: keyspace("manifests")?,
             states: keyspace("states")?,
@@ -113,21 +116,30 @@ impl Store {
         Ok(records)
     }
 
-    pub(super) fn last_version(&self, locomotive: &str) -> Result<Option<u64>, ReadError> {
-        match self.index.prefix(layout::stream_prefix(locomotive)).next_back() {
-            Some(guard) => Ok(layout::version_of(&guard.key().map_err(storage)?)),
-            None => Ok(None),
+    /// Reads into the index what stands in the blocks behind a shard's watermark. Where that is much, as in a log whose index is made anew,
+    /// rows are written on the way.
+    pub(super) fn recover_index(&self, database: &Database, shard: ShardId) -> Result<(), ReadError> {
+        let watermark = self.index.watermark(shard)?;
+        for opened in self.blocks_from(shard, watermark + 1)? {
+            let opened = opened?;
+            if self.index.is_full(shard) {
+                let mut changes = Vec::new();
+                let due = self.index.all_rows(shard, opened.first - 1, &mut changes)?;
+                committer::write_now(database, changes).map_err(storage)?;
+                self.index.appended(shard, due, Spans::default(), 0);
+            }
+            let mut spans = Spans::default();
+            let mut bytes = 0;
+            for record in opened.records.iter().filter(|record| record.sequence > watermark) {
+                bytes += record.payload.size();
+                if let Some(stream) = &record.stream {
+                    let place = (record.sequence, opened.first);
+                    spans.add(stream, place, record.appended_at, record.occurred);
+                }
+            }
+            self.index.recovered(shard, spans, bytes)?;
         }
-    }
-
-    fn row(&self, locomotive: &str, version: u64) -> Result<Option<IndexRow>, ReadError> {
-        let value = self.index.get(layout::stream_key(locomotive, version)).map_err(storage)?;
-        value.map(|value| decode_row(&value)).transpose()
-    }
-
-    fn rows(&self, locomotive: &str, from: u64) -> impl Iterator<Item = Result<IndexRow, ReadError>> + use<> {
-        let range = layout::stream_key(locomotive, from)..=layout::stream_key(locomotive, u64::MAX);
-        self.index.range(range).map(|guard| decode_row(&guard.value().map_err(storage)?))
+        Ok(())
     }
 
     pub(super) fn read_locomotive(
@@ -136,7 +148,15 @@ impl Store {
         from: u64,
         max_records: usize,
     ) -> Result<Vec<Record>, ReadError> {
-        self.records_of(self.rows(locomotive, from).take(max_records))
+        let spans = self.index.from(locomotive, from.max(1), max_records)?;
+        let mut records = Vec::new();
+        self.each_record(locomotive, &spans, |record| {
+            let wanted = record.stream.as_ref().is_some_and(|stream| stream.version >= from);
+            if wanted && records.len() < max_records {
+                records.push(record.clone());
+            }
+        })?;
+        Ok(records)
     }
 
     pub(super) fn read_occurred(
@@ -146,46 +166,42 @@ impl Store {
         from: Millis,
         to: Millis,
     ) -> Result<Vec<Record>, ReadError> {
-        let meets = |row: &IndexRow| row.kind == kind && row.occurred.0 <= to && row.occurred.1 >= from;
-        self.records_of(self.rows(locomotive, 1).filter(|row| row.as_ref().map_or(true, meets)))
+        let spans = self.index.meeting(locomotive, from, to)?;
+        let mut records = Vec::new();
+        self.each_record(locomotive, &spans, |record| {
+            if record.kind == kind && meets(record.occurred, from, to) {
+                records.push(record.clone());
+            }
+        })?;
+        Ok(records)
     }
 
-    /// The records that index rows point at; a block that holds several neighbours is opened once.
-    fn records_of(&self, rows: impl Iterator<Item = Result<IndexRow, ReadError>>) -> Result<Vec<Record>, ReadError> {
-        let mut found = Vec::new();
+    /// Shows the records of some spans; a block that holds several neighbours is opened once.
+    fn each_record(&self, locomotive: &str, spans: &[Found], mut show: impl FnMut(&Record)) -> Result<(), ReadError> {
         let mut open: Option<(ShardId, Sequence, Vec<Record>)> = None;
-        for row in rows {
-            let row = row?;
+        for (shard, span) in spans {
             let missing = || ReadError::Damaged {
-                shard: row.shard,
-                sequence: row.sequence,
+                shard: *shard,
+                sequence: span.sequence,
                 message: "the index points at a record that is not there".to_owned(),
             };
-            if open.as_ref().is_none_or(|(shard, block, _)| (*shard, *block) != (row.shard, row.block)) {
-                let key = layout::shard_key(row.shard, row.block);
+            if open.as_ref().is_none_or(|(known, block, _)| (known, block) != (shard, &span.block)) {
+                let key = layout::shard_key(*shard, span.block);
                 let value = self.blocks.get(key).map_err(storage)?.ok_or_else(missing)?;
-                open = Some((row.shard, row.block, open_block(row.shard, &key, &value)?.records));
+                open = Some((*shard, span.block, open_block(*shard, &key, &value)?.records));
             }
-            let record = open.as_ref().and_then(|(_, block, records)| records.get((row.sequence - block) as usize));
-            found.push(record.ok_or_else(missing)?.clone());
-        }
-        Ok(found)
-    }
-
-    /// Versions are gapless and append times never run backwards: halving finds the last one in time.
-    pub(super) fn version_at(&self, locomotive: &str, at: Millis) -> Result<Option<u64>, ReadError> {
-        let Some(last) = self.last_version(locomotive)? else {
-            return Ok(None);
-        };
-        let (mut known, mut beyond) = (0, last + 1);
-        while beyond - known > 1 {
-            let middle = known + (beyond - known) / 2;
-            match self.row(locomotive, middle)? {
-                Some(row) if row.appended_at <= at => known = middle,
-                Some(_) | None => beyond = middle,
+            let records = open.as_ref().map(|(_, _, records)| records.as_slice()).unwrap_or_default();
+            let start = usize::try_from(span.sequence - span.block).map_err(|_| missing())?;
+            let records = records.get(start..).and_then(|records| records.get(..span.count as usize));
+            for (version, record) in (span.version..).zip(records.ok_or_else(missing)?) {
+                let same = |stream: &Stream| stream.version == version && &*stream.locomotive == locomotive;
+                if !record.stream.as_ref().is_some_and(same) {
+                    return Err(missing());
+                }
+                show(record);
             }
         }
-        Ok((known > 0).then_some(known))
+        Ok(())
     }
 
     pub(super) fn position_at(&self, shard: ShardId, at: Millis) -> Result<Sequence, ReadError> {
@@ -345,14 +361,19 @@ fn opened_epoch(opened: &Opened) -> Option<u64> {
     Some(ShardOpened::from_payload(first.payload.kept()?).ok()?.epoch)
 }
 
+/// Drops the index of the directory's first format, which had a row for each record.
+pub(super) fn drop_index_of_format_one(database: &Database) -> Result<(), fjall::Error> {
+    if database.keyspace_exists("index") {
+        let index = database.keyspace("index", KeyspaceCreateOptions::default)?;
+        database.delete_keyspace(index)?;
+    }
+    Ok(())
+}
+
 fn open_block(shard: ShardId, key: &[u8], value: &[u8]) -> Result<Opened, ReadError> {
     let first = layout::number_of(key).unwrap_or_default();
     let damaged = |(sequence, message)| ReadError::Damaged { shard, sequence, message };
     block::open(shard, first, &Bytes::copy_from_slice(value)).map_err(damaged)
-}
-
-fn decode_row(value: &[u8]) -> Result<IndexRow, ReadError> {
-    IndexRow::decode(value).ok_or_else(|| ReadError::Storage("a row of the index is malformed".to_owned()))
 }
 
 fn decode_manifest((key, value): &(fjall::Slice, fjall::Slice)) -> Result<(SnapshotMark, Bytes), ReadError> {

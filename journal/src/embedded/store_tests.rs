@@ -29,7 +29,7 @@ impl Stage {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let database = Database::builder(directory.path()).open().expect("opened");
-        let store = Store::open(&database).expect("made");
+        let store = Store::open(&database, 2).expect("made");
         Self { _directory: directory, store, ends: Vec::new() }
     }
 

@@ -7,12 +7,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::Clock;
 use super::committer::{self, Change, Request};
-use super::layout::{self, IndexRow};
+use super::layout;
+use super::spans::Spans;
 use super::store::Store;
 use crate::block::{self, AppendHead, Block};
 use crate::error::AppendError;
 use crate::kinds::{SHARD_OPENED, ShardOpened};
-use crate::port::{self, Appended, Claim, Head, Millis, NewRecord, Record, Sequence, ShardId};
+use crate::port::{self, Appended, Claim, Head, Millis, NewRecord, Record, Sequence, ShardId, Stream};
 
 /// Longest locomotive id, in bytes.
 const MAX_ID: usize = 255;
@@ -21,12 +22,11 @@ const MAX_ID: usize = 255;
 pub(super) struct Tail {
     pub(super) head: Head,
     epoch: u64,
-    versions: FxHashMap<Arc<str>, u64>,
 }
 
 impl Tail {
-    pub(super) fn new(head: Head, epoch: u64) -> Self {
-        Self { head, epoch, versions: FxHashMap::default() }
+    pub(super) const fn new(head: Head, epoch: u64) -> Self {
+        Self { head, epoch }
     }
 }
 
@@ -120,32 +120,49 @@ impl Shared {
             return Err(AppendError::Conflict { shard, expected, actual: tail.head.sequence });
         }
         port::refuse(shard, &records)?;
-        let versions = self.next_versions(&mut tail, &records)?;
-        let appended = self.write(&mut tail, shard, epoch, &records).await?;
-        tail.versions.extend(versions);
-        Ok(appended)
+        self.check_versions(shard, &records)?;
+        self.write(&mut tail, shard, epoch, &records).await
     }
 
-    /// Checks that versions go on without a gap; gives the last one of every locomotive after this append.
-    fn next_versions(&self, tail: &mut Tail, records: &[NewRecord]) -> Result<FxHashMap<Arc<str>, u64>, AppendError> {
-        let mut moved: FxHashMap<Arc<str>, u64> = FxHashMap::default();
-        for stream in records.iter().filter_map(|record| record.stream.as_ref()) {
-            let id = &stream.locomotive;
-            let last = match moved.get(id).or_else(|| tail.versions.get(id)) {
-                Some(version) => *version,
-                None if id.is_empty() || id.len() > MAX_ID || id.contains('\0') => {
-                    let message = format!("expected an id of 1 to {MAX_ID} bytes without zero bytes, got {id:?}");
-                    return Err(AppendError::Invalid(message));
-                }
-                None => self.store.last_version(id)?.unwrap_or_default(),
-            };
-            if stream.version != last + 1 {
-                let (locomotive, expected, got) = (id.to_string(), last + 1, stream.version);
-                return Err(AppendError::VersionGap { locomotive, expected, got });
+    /// Checks that versions go on without a gap.
+    fn check_versions(&self, shard: ShardId, records: &[NewRecord]) -> Result<(), AppendError> {
+        let mut moved: FxHashMap<&Arc<str>, u64> = FxHashMap::default();
+        let mut streams = records.iter().filter_map(|record| record.stream.as_ref()).peekable();
+        while let Some(first) = streams.next() {
+            let id = &first.locomotive;
+            if id.is_empty() || id.len() > MAX_ID || id.contains('\0') {
+                let message = format!("expected an id of 1 to {MAX_ID} bytes without zero bytes, got {id:?}");
+                return Err(AppendError::Invalid(message));
             }
-            moved.insert(Arc::clone(id), stream.version);
+            let before = match moved.get(id) {
+                Some(version) => *version,
+                None => self.store.index.version_for_append(shard, id)?,
+            };
+            let (mut last, mut next) = (before, Some(first));
+            // The records of one locomotive mostly stand together.
+            while let Some(stream) = next {
+                if stream.version != last + 1 {
+                    let (locomotive, expected, got) = (id.to_string(), last + 1, stream.version);
+                    return Err(AppendError::VersionGap { locomotive, expected, got });
+                }
+                last = stream.version;
+                next = streams.next_if(|stream| stream.locomotive == *id);
+            }
+            moved.insert(id, last);
         }
-        Ok(moved)
+        Ok(())
+    }
+
+    /// Writes into rows what the index holds in memory, so that the next opening has nothing to read for it.
+    pub(super) async fn write_index(&self) -> Result<(), AppendError> {
+        for (shard, tail) in port::logs(self.shards()).zip(&self.tails) {
+            let tail = tail.lock().await;
+            let mut changes = Vec::new();
+            let due = self.store.index.all_rows(shard, tail.head.sequence, &mut changes)?;
+            self.commit(changes).await?;
+            self.store.index.appended(shard, due, Spans::default(), 0);
+        }
+        Ok(())
     }
 
     /// Takes records of a backup as they are: consecutive records of one shard right after its end.
@@ -160,7 +177,8 @@ impl Shared {
             let (expected, actual) = (first.sequence - 1, tail.head.sequence);
             return Err(AppendError::Conflict { shard, expected, actual });
         }
-        let mut changes = Vec::with_capacity(records.len() + 8);
+        let mut changes = Vec::with_capacity(8);
+        let (mut spans, mut bytes) = (Spans::default(), 0);
         let mut previous = tail.head.hash;
         for together in records.chunk_by(|a, b| a.appended_at == b.appended_at && b.kind != SHARD_OPENED) {
             let (head, end) = (&together[0], &together[together.len() - 1]);
@@ -171,24 +189,31 @@ impl Shared {
             }
             let (first, appended_at, epoch) = (head.sequence, head.appended_at, tail.epoch);
             let head = AppendHead { shard, first, appended_at, epoch, previous };
-            let blocks = block::encode_again(&head, together, |record, block| self.locate(&mut changes, record, block));
+            let blocks = block::encode_again(&head, together, |record, block| {
+                if let Some(stream) = &record.stream {
+                    spans.add(stream, (record.sequence, block), record.appended_at, record.occurred);
+                    self.put_member(shard, stream, &mut changes);
+                }
+            });
+            bytes += blocks.iter().map(|block| block.bytes.len()).sum::<usize>();
             changes.extend(blocks.into_iter().map(|block| self.put_block(shard, block)));
             changes.push(self.put_time(shard, appended_at, end.sequence));
             previous = end.hash;
         }
         let (sequence, hash, appended_at) = (last.sequence, last.hash, last.appended_at);
+        for (id, _) in &spans.found {
+            self.store.index.version_for_append(shard, id)?;
+        }
+        let due = self.store.index.rows_due(shard, &spans, tail.head.sequence, &mut changes)?;
         committer::commit(&self.committer()?, changes, Some((place, (sequence, hash)))).await?;
+        self.store.index.appended(shard, due, spans, bytes);
         tail.head = Head { sequence, hash, appended_at };
         *self.durable[place].lock().unwrap_or_else(PoisonError::into_inner) = tail.head;
         Ok(())
     }
 
-    fn locate(&self, changes: &mut Vec<Change>, record: &Record, block: Sequence) {
-        let Some(stream) = &record.stream else { return };
-        let Record { shard, sequence, kind, appended_at, occurred, .. } = *record;
-        let row = IndexRow { shard, block, sequence, kind, appended_at, occurred };
-        let key = layout::stream_key(&stream.locomotive, stream.version);
-        changes.push(Change::Put(self.store.index.clone(), key, row.encode()));
+    /// Notes a locomotive under its shard when it is met for the first time.
+    fn put_member(&self, shard: ShardId, stream: &Stream, changes: &mut Vec<Change>) {
         if stream.version == 1 {
             let key = layout::member_key(shard, &stream.locomotive);
             changes.push(Change::Put(self.store.members.clone(), key, Vec::new()));
@@ -214,25 +239,23 @@ impl Shared {
         let first = tail.head.sequence + 1;
         let appended_at = (self.clock)().max(tail.head.appended_at);
         let head = AppendHead { shard, first, appended_at, epoch, previous: tail.head.hash };
-        let mut changes = Vec::with_capacity(records.len() + 8);
+        let mut changes = Vec::with_capacity(8);
+        let mut spans = Spans::default();
         let locate = |sequence: Sequence, record: &NewRecord, block: Sequence| {
             if let Some(stream) = &record.stream {
-                let row =
-                    IndexRow { shard, block, sequence, kind: record.kind, appended_at, occurred: record.occurred };
-                let key = layout::stream_key(&stream.locomotive, stream.version);
-                changes.push(Change::Put(self.store.index.clone(), key, row.encode()));
-                if stream.version == 1 {
-                    let key = layout::member_key(shard, &stream.locomotive);
-                    changes.push(Change::Put(self.store.members.clone(), key, Vec::new()));
-                }
+                spans.add(stream, (sequence, block), appended_at, record.occurred);
+                self.put_member(shard, stream, &mut changes);
             }
         };
         let (blocks, hash) = block::encode(&head, records, locate);
+        let due = self.store.index.rows_due(shard, &spans, tail.head.sequence, &mut changes)?;
         let last = tail.head.sequence + records.len() as u64;
+        let bytes = blocks.iter().map(|block| block.bytes.len()).sum();
         changes.extend(blocks.into_iter().map(|block| self.put_block(shard, block)));
         changes.push(self.put_time(shard, appended_at, last));
         let place = self.place(shard);
         committer::commit(&self.committer()?, changes, Some((place, (last, hash)))).await?;
+        self.store.index.appended(shard, due, spans, bytes);
         tail.head = Head { sequence: last, hash, appended_at };
         *self.durable[place].lock().unwrap_or_else(PoisonError::into_inner) = tail.head;
         self.followers[place].send_replace(last);

@@ -1,10 +1,12 @@
 //! How events and states are written: protobuf (`proto/`). What they mean stands in [`crate::event`]; which bytes hold which shard is not
 //! known here. A kind is readable one release before it is written; an unknown one is an error, never skipped.
 
+mod columns;
 mod facts;
 mod fleet;
 mod state;
 mod telemetry;
+mod telemetry_one;
 
 use prost::Message;
 

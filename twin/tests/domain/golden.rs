@@ -20,15 +20,19 @@ fn blueprints() -> (Arc<Blueprint>, Blueprints) {
     blueprints_of(include_str!("../../../data/golden/v1/locomotive.toml"))
 }
 
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../data/golden/v1").join(name)
+fn path(version: &str, name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../data/golden").join(version).join(name)
 }
 
 /// The bytes on file. With `CIDP_NEW_GOLDEN=1` a file that is missing is written; one that is there never is.
 fn golden(name: &str, encoded: &[u8]) -> Vec<u8> {
-    let path = path(name);
+    golden_of("v1", name, encoded)
+}
+
+fn golden_of(version: &str, name: &str, encoded: &[u8]) -> Vec<u8> {
+    let path = path(version, name);
     if !path.exists() && std::env::var_os("CIDP_NEW_GOLDEN").is_some() {
-        std::fs::write(&path, encoded).expect("data/golden/v1 is there");
+        std::fs::write(&path, encoded).expect("its directory is there");
     }
     std::fs::read(&path)
         .unwrap_or_else(|error| panic!("{}: {error}; a new event needs CIDP_NEW_GOLDEN=1 once", path.display()))
@@ -112,11 +116,21 @@ fn events_of_every_version_are_read_and_written_the_same() {
     let cause = Cause { source: "http".to_owned(), actor: "k-1".to_owned(), idempotency: 7, asked_at: START };
     for (name, event) in events() {
         let encoded = codec::encode_event(&event, &cause, &blueprint.definition);
-        let on_file = golden(&format!("{name}.bin"), &encoded);
-        let decoded =
-            codec::decode_event(codec::kind_of(&event), &on_file, &blueprints).expect("a golden file is read for ever");
-        assert_eq!(decoded, (event, cause.clone()), "{name}");
-        assert_eq!(encoded, on_file, "{name} is written otherwise than in version 1");
+        let is_telemetry = codec::kind_of(&event) == codec::kind::TELEMETRY_RECORDED;
+        let decoded = |on_file: &[u8]| {
+            codec::decode_event(codec::kind_of(&event), on_file, &blueprints).expect("a golden file is read for ever")
+        };
+        // Telemetry was written as version 1 until its columns were packed.
+        let written = if is_telemetry { "v2" } else { "v1" };
+        let on_file = golden_of(written, &format!("{name}.bin"), &encoded);
+        assert_eq!(encoded, on_file, "{name} is written otherwise than in {written}");
+        assert_eq!(decoded(&on_file), (event.clone(), cause.clone()), "{name}");
+        if is_telemetry {
+            let first = golden_of("v1", &format!("{name}.bin"), &[]);
+            assert_ne!(first, encoded, "{name}: the first version is another one");
+            assert_eq!(decoded(&first), (event.clone(), cause.clone()), "{name}");
+            assert!(encoded.len() < first.len() * 2 / 3, "{} bytes instead of {}", encoded.len(), first.len());
+        }
     }
 }
 
