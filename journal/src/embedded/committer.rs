@@ -96,7 +96,9 @@ fn run(database: &Database, mut head: HeadFile, mut queue: mpsc::Receiver<Reques
 /// Writes changes in place, before there is a thread for it.
 pub(super) fn write_now(database: &Database, changes: Vec<Change>) -> Result<(), fjall::Error> {
     let mut batch = fjall::OwnedWriteBatch::with_capacity(database.clone(), changes.len());
-    changes.into_iter().for_each(|change| add(&mut batch, change));
+    for change in changes {
+        add(&mut batch, change);
+    }
     batch.commit()
 }
 

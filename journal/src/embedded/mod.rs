@@ -182,7 +182,10 @@ fn open_head(
     let unmarked = head::unmarked(ends.len());
     let mut found = HeadFile::open(&path, ends.len()).map_err(fault)?;
     if found.is_none() && made.is_some_and(|made| made.is_old) {
-        let marks = head::marks_of_format_one(&path, ends.len()).map_err(fault)?;
+        // There was no log beside the shards then.
+        let shards = ends.len() - 1;
+        let marks = head::marks_of_format_one(&path, shards).map_err(fault)?;
+        let marks = marks.map(|marks| [marks, head::unmarked(1)].concat());
         found = marks.map(|marks| HeadFile::create(&path, marks)).transpose().map_err(fault)?;
     }
     let marks_records = found.as_ref().is_some_and(|head| head.marks() != unmarked);

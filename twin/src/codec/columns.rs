@@ -223,7 +223,9 @@ mod tests {
 
     fn packed(columns: &[Vec<i64>]) -> Vec<u8> {
         let mut packer = Packer::default();
-        columns.iter().for_each(|column| packer.column(column));
+        for column in columns {
+            packer.column(column);
+        }
         packer.finish()
     }
 

@@ -73,7 +73,9 @@ fn pack(readings: &[RecordedReading], definition: &Definition) -> Vec<u8> {
     let mut values = table.values.as_slice();
     for column in &table.columns {
         let (of_column, rest) = values.split_at(column.count);
-        column.present.iter().for_each(|present| packer.bits(u64::from(*present), 1));
+        for present in &column.present {
+            packer.bits(u64::from(*present), 1);
+        }
         packer.column(of_column);
         values = rest;
     }
