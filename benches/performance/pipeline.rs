@@ -28,8 +28,15 @@ pub(crate) fn measure() -> Result<Section> {
         let row = stage::runtime()?.block_on(async {
             let running = Running::start(directory.path(), Arc::clone(&blueprint), cidp::serve::SNAPSHOT_EVERY).await?;
             let load = Load { steps: Arc::clone(&steps), fleet: running.fleet.clone(), a_batch };
-            let row = load.measure(directory.path()).await?;
-            running.stop().await;
+            let (mut row, readings) = load.measure().await?;
+            let journal = Arc::clone(&running.journal);
+            running.fleet.stop().await;
+            // At rest: everything in the index's rows and the engine's tables, and those merged.
+            journal.write_index().await?;
+            journal.compact()?;
+            let space = journal.space()?;
+            row.push(format!("{:.1}", (space.records + space.index) as f64 / readings as f64));
+            journal.close().await;
             anyhow::Ok(row)
         })?;
         rows.push(row);
@@ -38,7 +45,8 @@ pub(crate) fn measure() -> Result<Section> {
         title: "In-process pipeline",
         how: format!(
             "{LOCOMOTIVES} locomotives interleaved over {SHARDS} shards, embedded log, every append synced before its readings are \
-             answered; the time to durable comes from an open-loop generator at half of the rate before it. The generator shares the cores."
+             answered; the time to durable comes from an open-loop generator at half of the rate before it. The generator shares the cores. Log bytes are records and index at \
+             rest: written into tables, merged, without the engine's journal."
         ),
         columns: vec![
             "readings a locomotive a batch",
@@ -62,20 +70,21 @@ struct Load {
 }
 
 impl Load {
-    async fn measure(&self, directory: &std::path::Path) -> Result<Vec<String>> {
+    async fn measure(&self) -> Result<(Vec<String>, u64)> {
         let mut step = vec![0; usize::from(SHARDS)];
         let warm = self.closed_loop(&mut step, WARM_UP).await?;
         let (cpu, began) = (machine::cpu_seconds("self")?, Instant::now());
         let readings = self.closed_loop(&mut step, MEASURED).await?;
         let (seconds, cpu) = (began.elapsed().as_secs_f64(), machine::cpu_seconds("self")? - cpu);
         let (rate, resident) = (readings as f64 / seconds, machine::resident_mib("self")?);
-        let bytes = machine::bytes_below(directory)? as f64 / (warm + readings) as f64;
         let mut durations = self.open_loop(&mut step, rate / 2.0).await?;
+        let all = warm + readings + durations.iter().map(|(readings, _)| readings).sum::<u64>();
+        let mut durations: Vec<_> = durations.drain(..).map(|(_, duration)| duration).collect();
         let latencies = percentiles(&mut durations).map(|duration| format!("{:.1} ms", duration.as_secs_f64() * 1e3));
         let [p50, p99, p999] = latencies;
         let cpu = format!("{:.2}", cpu * 1e6 / readings as f64);
         let resident = format!("{resident:.0}");
-        Ok(vec![self.a_batch.to_string(), thousands(rate), cpu, p50, p99, p999, resident, format!("{bytes:.0}")])
+        Ok((vec![self.a_batch.to_string(), thousands(rate), cpu, p50, p99, p999, resident], all))
     }
 
     /// Two batches of each shard are always under way, until the time is over; the readings recorded.
@@ -101,8 +110,8 @@ impl Load {
         Ok(all)
     }
 
-    /// Batches at fixed times, whatever became of those before; how long each took from the time it was due.
-    async fn open_loop(&self, step: &mut [usize], rate: f64) -> Result<Vec<Duration>> {
+    /// Batches at fixed times, whatever became of those before; the readings of each, and how long it took from the time it was due.
+    async fn open_loop(&self, step: &mut [usize], rate: f64) -> Result<Vec<(u64, Duration)>> {
         let size = self.steps.batch(0, 0, self.a_batch).len() as f64;
         let pause = Duration::from_secs_f64(size / rate);
         let count = (MEASURED.as_secs_f64() / pause.as_secs_f64()) as u32;
@@ -121,7 +130,7 @@ impl Load {
             let shard = nth as usize % step.len();
             let from = step[shard];
             step[shard] += self.a_batch;
-            given.push(async move { self.give(shard, from).await.map(|_| due.elapsed()) });
+            given.push(async move { self.give(shard, from).await.map(|readings| (readings, due.elapsed())) });
         }
         while let Some(duration) = given.next().await {
             durations.push(duration?);

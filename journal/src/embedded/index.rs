@@ -67,6 +67,11 @@ impl Index {
         Ok(Self { rows: keyspace("spans")?, watermarks: keyspace("watermarks")?, recent })
     }
 
+    /// Where its rows are kept.
+    pub(super) const fn rows(&self) -> &Keyspace {
+        &self.rows
+    }
+
     /// Bytes of it on the disk.
     pub(super) fn disk_space(&self) -> u64 {
         self.rows.disk_space() + self.watermarks.disk_space()

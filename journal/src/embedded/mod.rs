@@ -140,9 +140,17 @@ impl EmbeddedJournal {
         self.shared.store.blocks.disk_space()
     }
 
+    /// Writes into rows what of the index is only in memory, so that the next opening has nothing to read for it.
+    ///
+    /// # Errors
+    /// As an append's.
+    pub async fn write_index(&self) -> Result<(), AppendError> {
+        self.shared.write_index().await
+    }
+
     /// Waits until everything asked for is durable, then stops writing. Later appends answer `Closed`.
     pub async fn close(&self) {
-        if let Err(error) = self.shared.write_index().await {
+        if let Err(error) = self.write_index().await {
             tracing::debug!(%error, "the index is read from the blocks at the next opening");
         }
         let committer = self.committer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();

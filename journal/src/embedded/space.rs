@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::EmbeddedJournal;
+use super::store::storage;
 use crate::error::ReadError;
 use crate::port::ShardId;
 
@@ -29,6 +30,19 @@ impl EmbeddedJournal {
     pub async fn reclaimed(&self, shard: ShardId, kind: u16) -> Result<u64, ReadError> {
         self.check_shard(shard)?;
         self.blocking(move |store| Ok(store.dropped(shard, kind)?.1)).await
+    }
+
+    /// Puts what is newest to rest and merges the engine's files, so that [`Self::space`] tells what the records take in the end. It reads
+    /// and writes the whole log, and blocks.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn compact(&self) -> Result<(), ReadError> {
+        let store = &self.shared.store;
+        for keyspace in [&store.blocks, &store.times, &store.members, store.index.rows()] {
+            keyspace.rotate_memtable_and_wait().and_then(|()| keyspace.major_compact()).map_err(storage)?;
+        }
+        Ok(())
     }
 
     /// How much of the disk it takes now.
