@@ -15,6 +15,8 @@ const LOCOMOTIVES: usize = 100_000;
 /// A twin is idle after this; long enough to measure all of them awake.
 const IDLE_AFTER: Duration = Duration::from_mins(1);
 const ASLEEP_WITHIN: Duration = Duration::from_mins(5);
+/// The threads that read the log end after ten seconds without work; what they had allocated is given back then.
+const SETTLED: Duration = Duration::from_secs(12);
 /// Sleepers that are woken, one after the other.
 const WOKEN: usize = 2_000;
 /// Readings of one request.
@@ -67,8 +69,7 @@ async fn awake(log: &std::path::Path) -> Result<(f64, f64, Vec<Duration>)> {
         ensure!(began.elapsed() < ASLEEP_WITHIN, "{} twins are still awake", awake());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    // The allocator gives pages back a moment after they are free.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(SETTLED).await;
     let asleep = resident()? - before;
     let mut woken = Vec::with_capacity(WOKEN);
     let first: Vec<_> = (0..usize::from(SHARDS)).flat_map(|shard| steps.batch(shard, 1, 1)).collect();
@@ -87,6 +88,6 @@ async fn served(directory: &std::path::Path) -> Result<(f64, String)> {
     let server = Server::start(directory)?;
     server.wait_until_ready().await?;
     let ready = began.elapsed();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(SETTLED).await;
     Ok((machine::resident_mib(&server.process())?, format!("{:.2} s", ready.as_secs_f64())))
 }

@@ -36,6 +36,7 @@ pub(crate) fn measure() -> Result<Section> {
         let mut row = vec![name.to_owned(), thousands(readings as f64)];
         row.push(format!("{:.0}", machine::bytes_below(directory.path())? as f64 / readings as f64));
         row.extend(stage::runtime()?.block_on(ask(directory.path(), span))?);
+        eprintln!("{}", row.join(" | "));
         anyhow::Ok(row)
     });
     Ok(Section {
