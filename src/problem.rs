@@ -130,6 +130,16 @@ impl Problem {
         problem
     }
 
+    /// Scores are held back; come back after `seconds`.
+    pub fn suspended(reason: &str, seconds: u32) -> Self {
+        let detail =
+            format!("the breaker is not closed ({reason}): no score is given out until it is; readings are recorded");
+        let title = "Scoring is suspended";
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "/problems/scoring-suspended", title, detail);
+        problem.headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        problem
+    }
+
     /// The fault is here.
     pub fn internal(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "/problems/internal", "A fault of the server", detail)

@@ -7,6 +7,8 @@ use twin::ids::ModelId;
 use twin::level::Thresholds;
 use twin::scoring::{Score, Scorer};
 
+use crate::breaker::latency;
+
 /// One call in so many is measured: a score takes less time than two looks at the clock are worth.
 const EVERY: u32 = 64;
 /// Name of the metric: seconds of one call, which scores the rows of one locomotive in a batch.
@@ -46,7 +48,9 @@ impl<S: Scorer> Scorer for Measured<S> {
         }
         let started = Instant::now();
         self.0.score(rows, stride, scores);
-        metrics::histogram!(METRIC).record(started.elapsed());
+        let elapsed = started.elapsed();
+        latency::measured(elapsed, rows.len() / stride.max(1));
+        metrics::histogram!(METRIC).record(elapsed);
     }
 
     fn explain(&self, row: &[f32]) -> Vec<f64> {

@@ -18,6 +18,7 @@ use twin::ids::ModelId;
 
 use crate::audit::notary::Notary;
 use crate::auth::Keys;
+use crate::breaker::{self, Breaker, Keeper};
 use crate::config::{Config, LogKind};
 use crate::dead_letters::DeadLetterFiles;
 use crate::http::serve::ended;
@@ -91,7 +92,7 @@ pub async fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<()> 
     let model = training::served(model, &blueprint)?;
     // Last of what can be refused, since a new log writes its number of shards down for ever.
     let log = Log::open(&config, &format!("http://{}", addresses.0))?;
-    let parts = assemble(&config, keys, &log, model, shutdown.clone()).await?;
+    let (parts, keeper) = assemble(&config, keys, &log, model, shutdown.clone()).await?;
     let app = App::new(parts);
     if seed_key {
         tracing::warn!(
@@ -99,6 +100,7 @@ pub async fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<()> 
         );
     }
     let mut tasks = JoinSet::new();
+    tasks.spawn(keeper.run(sight(&app.parts)?, shutdown.clone()));
     tasks.spawn(http::serve(http, http::router(Arc::clone(&app)), shutdown.clone()));
     tasks.spawn(http::serve(monitor, monitor::router(Arc::clone(&app)), shutdown.clone()));
     tasks.spawn(upkeep(app.parts.metrics.clone(), shutdown.clone()));
@@ -142,9 +144,9 @@ async fn assemble(
     config: &Config,
     keys: Keys,
     log: &Log,
-    model: ServedModel,
+    mut model: ServedModel,
     shutdown: watch::Receiver<bool>,
-) -> Result<Parts> {
+) -> Result<(Parts, Keeper)> {
     let metrics = PrometheusBuilder::new()
         .set_buckets(&BUCKETS)
         .and_then(|builder| {
@@ -175,8 +177,40 @@ async fn assemble(
         tick_every: Duration::from_secs(1),
     })
     .await?;
+    let (breaker, keeper) = Breaker::open(breaker::Options {
+        journal: Arc::clone(&journal),
+        blueprint: Arc::clone(&model.blueprint),
+        model: model.scorer.model(),
+        node: config.node.clone(),
+        now: clock(),
+        drift: config.breaker_drift,
+    })
+    .await?;
+    model.scoring = breaker.scoring().clone();
     let (disk, retention, limits) = (log.disk(), config.retention, Limits::default());
-    Ok(Parts { fleet, model, keys, clock, dead_letters, journal, disk, retention, audits, metrics, shutdown, limits })
+    let parts = Parts {
+        fleet,
+        model,
+        breaker,
+        keys,
+        clock,
+        dead_letters,
+        journal,
+        disk,
+        retention,
+        audits,
+        metrics,
+        shutdown,
+        limits,
+    };
+    Ok((parts, keeper))
+}
+
+/// What the breaker looks at.
+fn sight(parts: &Parts) -> Result<breaker::keeper::Sight> {
+    let distributions = parts.model.card.get("distributions").cloned().unwrap_or_default();
+    let distributions = serde_json::from_value(distributions).context("the distributions of the model card")?;
+    Ok(breaker::keeper::Sight { fleet: parts.fleet.clone(), distributions, clock: Arc::clone(&parts.clock) })
 }
 
 /// What the audit stands on: the key, the checkpoints so far, and every model that was ever in force, this one included.

@@ -17,6 +17,7 @@ use twin::definition::{Definition, Labels};
 use twin::fold::Blueprint;
 use twin::instant::Millis;
 
+use crate::breaker::Scoring;
 use crate::render::ServedModel;
 use crate::scoring::Measured;
 
@@ -104,7 +105,8 @@ pub fn load_or_train(path: &Path, blueprint: &Blueprint) -> Result<Model> {
 /// A model as the API serves it.
 pub fn served(model: Model, blueprint: &Arc<Blueprint>) -> Result<ServedModel> {
     let card = serde_json::to_value(model.card()).context("the model card")?;
-    Ok(ServedModel { card, scorer: Arc::new(Measured(model)), blueprint: Arc::clone(blueprint) })
+    let (scorer, blueprint) = (Arc::new(Measured(model)), Arc::clone(blueprint));
+    Ok(ServedModel { card, scorer, blueprint, scoring: Scoring::default() })
 }
 
 /// Progress for people: a bar at a terminal, a few lines anywhere else.

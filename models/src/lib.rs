@@ -6,6 +6,7 @@ pub mod artefact;
 pub mod bootstrap;
 pub mod calibration;
 pub mod card;
+pub mod drift;
 pub mod explain;
 pub mod forest;
 pub mod lead;

@@ -50,6 +50,8 @@ pub struct Config {
     pub late_window: Millis,
     /// `twin.commission`: whether the first reading commissions.
     pub commission_at_first_sight: bool,
+    /// `breaker.drift`: whether drift opens the breaker.
+    pub breaker_drift: bool,
     /// `CIDP_API_KEY`.
     pub api_key: Option<String>,
 }
@@ -132,6 +134,7 @@ impl Config {
             late_window,
             retention: (retention > 0).then_some(retention),
             commission_at_first_sight: s.text("twin.commission") == "first_sight",
+            breaker_drift: s.text("breaker.drift") == "on",
             api_key: settings.api_key.clone(),
             settings,
         })

@@ -41,8 +41,12 @@ impl OpenAlert {
         let alert = view.state.alert.as_ref()?;
         Some(Self {
             locomotive_id: view.id.to_string(),
-            level: view.state.level.into(),
-            risk: view.state.assessment.map(|assessment| assessment.score.risk),
+            level: model.scoring.level(view.state.level).into(),
+            risk: view
+                .state
+                .assessment
+                .filter(|_| !model.scoring.is_suspended())
+                .map(|assessment| assessment.score.risk),
             alert: Alert::of(alert, model),
             etag: etag(alert),
         })

@@ -20,7 +20,7 @@ use crate::problem::{MEDIA_TYPE, Misfit, Problem};
     components(
         schemas(
             Problem, Misfit, frames::SnapshotFrame, frames::TwinsFrame, frames::RiskFrame, frames::AlertFrame, frames::GapFrame,
-            frames::HeartbeatFrame, frames::ResumedFrame, frames::FilterFrame
+            frames::HeartbeatFrame, frames::ResumedFrame, frames::ScoringFrame, frames::FilterFrame
         ),
         responses(Problem)
     ),

@@ -110,7 +110,8 @@ pub async fn fleet(
         }
         Some((at, moment)) => {
             let past = fleet.fleet_at(moment).await.map_err(|error| past_problem(&error))?;
-            past.twins.iter().for_each(|view| summary.add(view, &door.app.parts.model));
+            let model = door.app.parts.model.of_the_past();
+            past.twins.iter().for_each(|view| summary.add(view, &model));
             // A cut is no moment; its newest event's is the best name for it.
             let newest = || past.twins.iter().map(|view| view.appended_at).max().unwrap_or_else(|| door.app.now());
             (at.unwrap_or_else(newest), past.cut.into_iter().collect())
@@ -147,15 +148,22 @@ impl Summary {
         if !state.in_service() {
             return;
         }
-        let level = LevelName::from(state.level);
+        let level = LevelName::from(model.scoring.level(state.level));
+        let standing = model.scoring.is_suspended().then(|| model.scoring.standing());
+        let assessment = state.assessment.filter(|_| standing.is_none());
         *self.levels.entry(level).or_default() += 1;
         self.standings.push(Standing {
             id: view.id.to_string(),
             version: view.version,
             level,
-            risk: state.assessment.map(|assessment| assessment.score.risk),
-            since: state.level_since.map(instant::format),
-            reason: state.reason.and_then(|id| sensor_key(id, &model.blueprint)),
+            risk: assessment.map(|assessment| assessment.score.risk),
+            since: standing
+                .as_ref()
+                .map_or_else(|| state.level_since.map(instant::format), |standing| standing.since.clone()),
+            reason: match &standing {
+                Some(standing) => standing.reason.clone(),
+                None => state.reason.and_then(|id| sensor_key(id, &model.blueprint)),
+            },
         });
         if let Some(position) = state.position {
             let (latitude, longitude, speed) = (position.latitude, position.longitude, position.speed);

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{App, Door};
+use crate::breaker::Standing;
 
 /// How the process stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,6 +25,8 @@ pub struct Health {
     pub twins: usize,
     /// WebSocket clients.
     pub live_clients: usize,
+    /// Whether scores are given out. It does not bear on `status`: readings are taken all the same.
+    pub breaker: Standing,
     /// Each shard.
     pub shards: Vec<ShardHealth>,
 }
@@ -80,6 +83,7 @@ impl App {
             model: self.parts.model.scorer.model().to_string(),
             twins: self.parts.fleet.len(),
             live_clients: self.hub.clients(),
+            breaker: (*self.parts.breaker.scoring().standing()).clone(),
             shards,
         }
     }
@@ -116,8 +120,9 @@ pub async fn ready(State(door): State<Door>) -> (StatusCode, Json<Health>) {
 pub async fn metrics(State(door): State<Door>) -> Response {
     let mut levels = [0_u32; 4];
     let mut alerts = 0_u32;
+    let scoring = door.app.parts.breaker.scoring();
     door.app.parts.fleet.read(|view: &TwinView| {
-        levels[view.state.level as usize] += 1;
+        levels[scoring.level(view.state.level) as usize] += 1;
         alerts += u32::from(view.state.alert.is_some());
     });
     for (level, count) in ["unknown", "nominal", "watch", "danger"].into_iter().zip(levels) {

@@ -1,8 +1,10 @@
 //! The HTTP API: who is asked for what, and in which form it is answered. What a locomotive is or decides is not known here.
 
+pub mod alertmanager;
 pub mod alerts;
 pub mod ask;
 pub mod audit;
+pub mod breaker;
 pub mod commands;
 pub mod diff;
 pub mod docs;
@@ -42,6 +44,7 @@ pub use crate::render::ServedModel;
 
 use crate::auth::Keys;
 use crate::auth::session::Passes;
+use crate::breaker::Breaker;
 use crate::live::hub::Hub;
 use crate::problem::{self, Problem};
 
@@ -51,6 +54,8 @@ pub struct Parts {
     pub fleet: Fleet,
     /// The model in force.
     pub model: ServedModel,
+    /// Whether its scores may be given out.
+    pub breaker: Breaker,
     /// Who may come in.
     pub keys: Keys,
     /// The time.
@@ -165,6 +170,10 @@ pub fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(audit::verification))
         .routes(routes!(audit::rescoring))
         .routes(routes!(audit::erase_note))
+        .routes(routes!(alertmanager::alerts))
+        .routes(routes!(breaker::standing))
+        .routes(routes!(breaker::open))
+        .routes(routes!(breaker::close))
         .routes(routes!(health::metrics))
         .routes(routes!(log::stats))
         .routes(routes!(log::backup))

@@ -44,7 +44,12 @@ pub struct Prediction {
 #[utoipa::path(
     post, path = "/predict", tag = "prediction",
     request_body(content = super::readings::SensorValues, content_type = "application/json"),
-    responses((status = 200, body = Prediction), (status = "default", response = Problem)),
+    responses(
+        (status = 200, body = Prediction),
+        (status = 503, description = "The breaker is open: the reason, and `Retry-After`", body = Problem,
+         content_type = "application/problem+json"),
+        (status = "default", response = Problem)
+    ),
     security(("key" = []), ("bearer" = []))
 )]
 pub async fn predict(
@@ -55,6 +60,10 @@ pub async fn predict(
 ) -> Result<Response, Problem> {
     ask::media_type(&headers, &["application/json"])?;
     let model = &door.app.parts.model;
+    if let Err(seconds) = model.scoring.admit(door.app.now()) {
+        let reason = model.scoring.standing().reason.clone().unwrap_or_default();
+        return Err(Problem::suspended(&reason, seconds));
+    }
     let reading =
         wire::decode_values(&body, &model.blueprint.definition, door.app.now()).map_err(|r| Problem::from(&r))?;
     let json = serde_json::to_vec(&answer(&reading, model)).map_err(|error| Problem::internal(error.to_string()))?;

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ask::{self, Addressee, Asked, Page};
 use super::commands::{cause_of, command_problem};
-use super::{App, Door};
+use super::{App, Door, ServedModel};
 use crate::auth::extract::{Caller, Operate, Read};
 use crate::problem::Problem;
 use crate::render::twin::{FIELDS, Twin, pick};
@@ -60,10 +60,11 @@ pub async fn list(
     let after = query.cursor.as_deref().map(Sort::read_cursor).transpose()?;
     let needle = query.q.as_deref().map(str::to_ascii_lowercase);
     let mut places = Vec::new();
+    let scoring = door.app.parts.breaker.scoring();
     door.app.parts.fleet.read(|view: &TwinView| {
         let named = needle.as_ref().is_none_or(|needle| view.id.as_str().to_ascii_lowercase().contains(needle));
         let within = bbox.as_ref().is_none_or(|bbox| bbox.holds(view));
-        if named && within && levels.as_ref().is_none_or(|levels| levels.contains(&view.state.level)) {
+        if named && within && levels.as_ref().is_none_or(|levels| levels.contains(&scoring.level(view.state.level))) {
             places.push((sort.place(view), view.id.clone()));
         }
     });
@@ -77,7 +78,7 @@ pub async fn list(
     let mut items = Vec::with_capacity(page.len());
     for (_, id) in page {
         if let Some(view) = door.app.parts.fleet.twin(id.as_str()) {
-            items.push(render(&view, &door.app, &stale, fields.as_deref()).await?);
+            items.push(render(&view, &door.app, &door.app.parts.model, &stale, fields.as_deref()).await?);
         }
     }
     Ok(Json(Page { items, next, count }))
@@ -86,10 +87,11 @@ pub async fn list(
 async fn render(
     view: &TwinView,
     app: &App,
+    model: &ServedModel,
     stale: &[u16],
     fields: Option<&[String]>,
 ) -> Result<Box<RawValue>, Problem> {
-    let twin = Twin::of(view, &app.parts.model, &*app.parts.journal, stale.contains(&view.shard)).await;
+    let twin = Twin::of(view, model, &*app.parts.journal, stale.contains(&view.shard)).await;
     pick(&twin, fields).map_err(|error| Problem::internal(error.to_string()))
 }
 
@@ -223,6 +225,7 @@ pub async fn twin(
         (None, Some(version)) => Some(At::Version(version)),
         (None, None) => None,
     };
+    let is_past = at.is_some();
     let fleet = &door.app.parts.fleet;
     let mut state_hash = None;
     // A state of the past is what it is, whether its shard runs or not.
@@ -238,11 +241,14 @@ pub async fn twin(
             past.view
         }
     };
-    let etag = format!("\"{}\"", view.version);
+    let model = if is_past { &door.app.parts.model.of_the_past() } else { &door.app.parts.model };
+    // The version is that of the history; the breaker changes the answer without it.
+    let held = if model.scoring.is_suspended() { "-suspended" } else { "" };
+    let etag = format!("\"{}{held}\"", view.version);
     let mut response = if ask::names_etag(&headers, header::IF_NONE_MATCH, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Json(render(&view, &door.app, &stale, fields.as_deref()).await?).into_response()
+        Json(render(&view, &door.app, model, &stale, fields.as_deref()).await?).into_response()
     };
     let tag = HeaderValue::from_str(&etag).map_err(|error| Problem::internal(error.to_string()))?;
     response.headers_mut().insert(header::ETAG, tag);

@@ -8,6 +8,7 @@ use twin::ids::LocomotiveId;
 use twin::level::Level;
 
 use super::frames::FilterFrame;
+use crate::breaker::Scoring;
 use crate::http::twins::{Bbox, fields, levels};
 use crate::problem::Problem;
 
@@ -75,16 +76,16 @@ impl Filter {
     }
 
     /// Whether a twin in this state is of interest.
-    pub fn holds(&self, view: &TwinView) -> bool {
+    pub fn holds(&self, view: &TwinView, scoring: &Scoring) -> bool {
         self.wants(&view.id)
-            && self.levels.as_ref().is_none_or(|levels| levels.contains(&view.state.level))
+            && self.levels.as_ref().is_none_or(|levels| levels.contains(&scoring.level(view.state.level)))
             && self.bbox.as_ref().is_none_or(|bbox| bbox.holds(view))
     }
 
     /// Whether a change between these levels is of interest.
-    pub fn wants_change(&self, id: &LocomotiveId, touched: &[Level]) -> bool {
+    pub fn wants_change(&self, id: Option<&LocomotiveId>, touched: &[Level]) -> bool {
         let levels = |wanted: &Vec<Level>| touched.is_empty() || touched.iter().any(|level| wanted.contains(level));
-        self.wants(id) && self.levels.as_ref().is_none_or(levels)
+        id.is_none_or(|id| self.wants(id)) && self.levels.as_ref().is_none_or(levels)
     }
 
     /// Whether a twin may leave the filter as it moves.
@@ -102,7 +103,7 @@ mod tests {
         let filter =
             Filter::read(r#"{"type":"filter","ids":["A"],"levels":["danger"],"max_rate":2}"#, None).expect("valid");
         assert_eq!(filter.pause, Duration::from_millis(500));
-        assert!(filter.wants_change(&LocomotiveId::parse("A").expect("valid"), &[Level::Nominal, Level::Danger]));
+        assert!(filter.wants_change(Some(&LocomotiveId::parse("A").expect("valid")), &[Level::Nominal, Level::Danger]));
         assert!(!filter.wants(&LocomotiveId::parse("B").expect("valid")));
         for wrong in
             ["", "{}", r#"{"type":"x"}"#, r#"{"type":"filter","levels":["bad"]}"#, r#"{"type":"filter","max_rate":99}"#]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::breaker::Standing;
 use crate::render::twin::Twin;
 use crate::render::{Contribution, LevelName};
 
@@ -155,6 +156,20 @@ pub struct ResumedFrame {
     pub kind: &'static str,
     /// Give it back as `resume`.
     pub token: String,
+}
+
+/// `{"type":"scoring"}`: the breaker turned. While it is not closed, every twin is `unknown`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ScoringFrame {
+    /// `scoring`.
+    #[serde(rename = "type")]
+    #[schema(example = "scoring")]
+    pub kind: String,
+    /// Number of the frame.
+    pub seq: u64,
+    /// What it says.
+    #[serde(flatten)]
+    pub body: Standing,
 }
 
 /// `{"type":"filter"}`, from the client: what it wants to hear of. A snapshot of that follows.

@@ -19,6 +19,7 @@ use twin::level::Level;
 use super::delay::Delay;
 use super::frames::{AlertBody, RiskBody};
 use super::token::Cut;
+use crate::breaker::Standing;
 use crate::http::serve::ended;
 use crate::http::{Parts, ServedModel};
 use crate::render::twin::Twin;
@@ -34,9 +35,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// A risk or alert frame without its number.
 #[derive(Debug)]
 pub struct FactFrame {
-    /// The locomotive.
-    pub id: LocomotiveId,
-    /// `risk` or `alert`.
+    /// The locomotive; `None` for what concerns all of them.
+    pub id: Option<LocomotiveId>,
+    /// `risk`, `alert` or `scoring`.
     pub kind: &'static str,
     /// Levels that it touches, for filters.
     pub levels: Vec<Level>,
@@ -92,7 +93,7 @@ pub struct Hub {
 impl Hub {
     /// Starts to listen. It ends with the server.
     pub fn start(parts: &Parts) -> Arc<Self> {
-        let published = parts.fleet.subscribe();
+        let (published, turns) = (parts.fleet.subscribe(), parts.breaker.turns());
         let hub = Arc::new(Self {
             recent: RwLock::default(),
             facts: watch::Sender::new(0),
@@ -106,7 +107,7 @@ impl Hub {
         hub.write().heard = hub.present();
         let heard = hub.read().heard.clone();
         hub.write().collected = heard;
-        tokio::spawn(Arc::clone(&hub).listen(published, parts.shutdown.clone()));
+        tokio::spawn(Arc::clone(&hub).listen(published, turns, parts.shutdown.clone()));
         hub
     }
 
@@ -153,6 +154,12 @@ impl Hub {
         (news, recent.collected.clone())
     }
 
+    /// How the breaker stands, for a client that comes while it is not closed.
+    pub fn scoring_now(&self) -> Option<FactFrame> {
+        let scoring_now = &self.model.scoring;
+        scoring_now.is_suspended().then(|| scoring(&scoring_now.standing())).flatten()
+    }
+
     /// A twin as JSON, or `None` when there is none of this id.
     pub async fn twin_json(&self, view: &TwinView) -> Arc<str> {
         let twin = Twin::of(view, &self.model, &*self.journal, false).await;
@@ -175,6 +182,7 @@ impl Hub {
     async fn listen(
         self: Arc<Self>,
         mut published: broadcast::Receiver<Arc<Published>>,
+        mut turns: broadcast::Receiver<Arc<Standing>>,
         mut shutdown: watch::Receiver<bool>,
     ) {
         let mut moved = HashSet::new();
@@ -188,6 +196,11 @@ impl Hub {
                     Err(RecvError::Lagged(batches)) => self.lag(batches, &mut moved),
                     Err(RecvError::Closed) => return,
                 },
+                turned = turns.recv() => match turned {
+                    Ok(standing) => self.turn(&standing, &mut moved),
+                    Err(RecvError::Lagged(_)) => self.turn(&self.model.scoring.standing(), &mut moved),
+                    Err(RecvError::Closed) => return,
+                },
                 _ = tick.tick() => self.collect(&mut moved, &mut delay).await,
                 () = ended(&mut shutdown) => return,
             }
@@ -197,11 +210,23 @@ impl Hub {
     fn hear(&self, batch: &Published, moved: &mut HashSet<LocomotiveId>) {
         let frames: Vec<_> = batch.facts.iter().filter_map(|fact| frame(fact, batch.shard, &self.model)).collect();
         moved.extend(batch.moved.iter().cloned());
-        let mut recent = self.write();
-        recent.heard.0.insert(batch.shard, batch.last);
+        self.write().heard.0.insert(batch.shard, batch.last);
+        self.keep(frames);
+    }
+
+    /// The breaker turned: every client is told, and sees all twins as they may be told now.
+    fn turn(&self, standing: &Standing, moved: &mut HashSet<LocomotiveId>) {
+        self.keep(scoring(standing).into_iter().collect());
+        self.fleet.read(|view: &TwinView| {
+            moved.insert(view.id.clone());
+        });
+    }
+
+    fn keep(&self, frames: Vec<FactFrame>) {
         if frames.is_empty() {
             return;
         }
+        let mut recent = self.write();
         for frame in frames {
             if recent.facts.len() == FACTS_KEPT {
                 recent.facts.pop_front();
@@ -296,6 +321,12 @@ impl Drop for Seat {
     }
 }
 
+/// The frame of a turn of the breaker.
+fn scoring(standing: &Standing) -> Option<FactFrame> {
+    let body = serde_json::to_string(standing).ok()?;
+    Some(FactFrame { id: None, kind: "scoring", levels: Vec::new(), body })
+}
+
 /// The frame of a fact; most facts have none.
 pub fn frame(fact: &Fact, shard: u16, model: &ServedModel) -> Option<FactFrame> {
     let key = |reason: Option<u32>| reason.and_then(|id| sensor_key(id, &model.blueprint));
@@ -344,7 +375,7 @@ pub fn frame(fact: &Fact, shard: u16, model: &ServedModel) -> Option<FactFrame> 
         | Event::SignalRestored { .. }
         | Event::LocomotiveRetired { .. } => return None,
     };
-    Some(FactFrame { id: fact.id.clone(), kind, levels, body: body.ok()? })
+    Some(FactFrame { id: Some(fact.id.clone()), kind, levels, body: body.ok()? })
 }
 
 #[cfg(test)]
@@ -353,7 +384,8 @@ mod tests {
 
     fn recent(facts: u64, kept: usize) -> Recent {
         let id = LocomotiveId::parse("A").expect("valid");
-        let fact = || Arc::new(FactFrame { id: id.clone(), kind: "risk", levels: Vec::new(), body: "{}".to_owned() });
+        let fact =
+            || Arc::new(FactFrame { id: Some(id.clone()), kind: "risk", levels: Vec::new(), body: "{}".to_owned() });
         Recent { facts: (0..kept).map(|_| fact()).collect(), last_fact: facts, ..Recent::default() }
     }
 

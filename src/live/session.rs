@@ -70,7 +70,11 @@ impl Session {
             Some(token) => self.go_on(&mut socket, &token).await,
             None => self.snapshot(&mut socket).await,
         };
-        if begun.is_ok() {
+        let told = match (begun, self.app.hub.scoring_now()) {
+            (Ok(()), Some(turn)) => self.fact(&mut socket, &turn).await,
+            (begun, _) => begun,
+        };
+        if told.is_ok() {
             let Err(Over) = self.follow(&mut socket, facts, moves).await;
         }
     }
@@ -143,7 +147,7 @@ impl Session {
         let mut ids = Vec::new();
         let app = Arc::clone(&self.app);
         app.parts.fleet.read(|view: &TwinView| {
-            if self.filter.holds(view) {
+            if self.filter.holds(view, &app.parts.model.scoring) {
                 ids.push(view.id.clone());
             }
         });
@@ -202,7 +206,7 @@ impl Session {
     }
 
     async fn fact(&mut self, socket: &mut WebSocket, fact: &FactFrame) -> Result<(), Over> {
-        if !self.filter.wants_change(&fact.id, &fact.levels) {
+        if !self.filter.wants_change(fact.id.as_ref(), &fact.levels) {
             return Ok(());
         }
         self.seq += 1;
@@ -230,7 +234,12 @@ impl Session {
             return self.filter.wants(id);
         }
         let holds = self.filter.wants(id)
-            && self.app.parts.fleet.twin(id.as_str()).is_some_and(|view| self.filter.holds(&view));
+            && self
+                .app
+                .parts
+                .fleet
+                .twin(id.as_str())
+                .is_some_and(|view| self.filter.holds(&view, &self.app.parts.model.scoring));
         if holds { self.shown.insert(id.clone()) || holds } else { self.shown.remove(id) }
     }
 

@@ -50,7 +50,8 @@ function row(twin, keys) {
   line.className = twin.level;
   const level = document.createElement('td');
   level.append(levelMark(twin.level));
-  const silent = twin.signal_lost_at ? 'plus de signal' : null;
+  const held = byId('breaker').hidden ? null : 'évaluation suspendue';
+  const silent = held ?? (twin.signal_lost_at ? 'plus de signal' : null);
   const reason = silent ?? (twin.reason && twin.level !== 'nominal' ? sensorName(twin.reason) : '');
   line.append(
     cell('td', twin.id), level, cell('td', percent(twin.risk), 'number'), cell('td', reason),
@@ -97,15 +98,26 @@ function say(state, text) {
   byId('connection').textContent = text;
 }
 
+/** While the breaker is not closed no level is shown, and this says why. */
+function showBreaker({ state, reason_fr }) {
+  const banner = byId('breaker');
+  const word = state === 'open' ? 'Évaluation suspendue' : 'Évaluation à l’essai';
+  banner.hidden = state === 'closed';
+  banner.textContent = `${word} : ${reason_fr ?? ''}. Rien de ce qui arrive n’est perdu.`;
+}
+
 function hear(frame) {
   lastHeard = Date.now();
   token = frame.token ?? token;
   if (frame.type === 'snapshot' && frame.seq === 1) twins.clear();
+  // A stream that is opened while the breaker is closed says nothing of it.
+  if (frame.type === 'resumed' || (frame.type === 'snapshot' && frame.complete)) showBreaker({ state: 'closed' });
   if (frame.type === 'snapshot' || frame.type === 'twins') {
     for (const twin of frame.items) twins.set(twin.id, twin);
     drawSoon();
   }
   if (frame.type === 'risk') note(frame);
+  if (frame.type === 'scoring') showBreaker(frame);
 }
 
 function connect() {

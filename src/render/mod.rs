@@ -15,6 +15,8 @@ use ::twin::scoring::Scorer;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use crate::breaker::Scoring;
+
 /// The model that is served, with what is needed to speak of it.
 #[derive(Clone)]
 pub struct ServedModel {
@@ -24,9 +26,17 @@ pub struct ServedModel {
     pub card: serde_json::Value,
     /// The definition it was made for.
     pub blueprint: Arc<Blueprint>,
+    /// Whether its scores may be given out.
+    pub scoring: Scoring,
 }
 
 impl ServedModel {
+    /// The same for what is known of the past: the breaker holds back the present alone.
+    #[must_use]
+    pub fn of_the_past(&self) -> Self {
+        Self { scoring: Scoring::default(), ..self.clone() }
+    }
+
     /// The chance of a failure behind a risk of the model `of`; `None` where that is not the served one, so that the past shows the number of
     /// its own model or none.
     pub fn probability(&self, of: ModelId, risk: f32) -> Option<f32> {

@@ -12,6 +12,7 @@ use twin::state::TwinState;
 use utoipa::ToSchema;
 
 use super::{Contribution, LevelName, ServedModel, as_object, by_sensor, contributions, note, sensor_key};
+use crate::breaker::Standing;
 
 /// The state of one locomotive.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -35,7 +36,7 @@ pub struct Twin {
     /// Since when the level is what it is.
     #[schema(required)]
     pub since: Option<String>,
-    /// The sensor that weighs most.
+    /// The sensor that weighs most; while the breaker is not closed, why.
     #[schema(required, example = "vibration")]
     pub reason: Option<String>,
     /// When it was put in service.
@@ -186,7 +187,7 @@ impl Twin {
         let contributions = contributions_now(twin, model);
         let assessment = twin.assessment.as_ref();
         let time = |at: Option<instant::Millis>| at.map(instant::format);
-        Self {
+        let twin_json = Self {
             id: view.id.to_string(),
             version: view.version,
             level: twin.level.into(),
@@ -213,6 +214,23 @@ impl Twin {
             sequence: view.sequence,
             stale,
             contributions,
+        };
+        if model.scoring.is_suspended() { twin_json.held_back(&model.scoring.standing()) } else { twin_json }
+    }
+
+    /// What is left to say while the breaker is not closed: everything but what a score says.
+    fn held_back(self, standing: &Standing) -> Self {
+        let silent = |(key, sensor)| (key, Sensor { contribution: None, ..sensor });
+        Self {
+            level: LevelName::Unknown,
+            risk: None,
+            probability: None,
+            spread: None,
+            since: standing.since.clone(),
+            reason: standing.reason.clone(),
+            sensors: self.sensors.into_iter().map(silent).collect(),
+            contributions: Vec::new(),
+            ..self
         }
     }
 }

@@ -4,6 +4,7 @@
 mod answers;
 mod asset;
 mod audit;
+mod breaker;
 mod commands;
 mod crash;
 mod demonstration;

@@ -13,7 +13,7 @@ use crate::schema::Document;
 use crate::stream::{Stream, is};
 
 /// The routes of the contract that this version has.
-const ROUTES: [(&str, &str); 33] = [
+const ROUTES: [(&str, &str); 37] = [
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -32,6 +32,10 @@ const ROUTES: [(&str, &str); 33] = [
     ("POST", "/alerts/{id}/acknowledge"),
     ("GET", "/fleet"),
     ("GET", "/model"),
+    ("POST", "/alertmanager"),
+    ("GET", "/breaker"),
+    ("POST", "/breaker/open"),
+    ("POST", "/breaker/close"),
     ("GET", "/log/stats"),
     ("POST", "/log/backups"),
     ("GET", "/audit/checkpoint"),
