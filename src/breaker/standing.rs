@@ -18,6 +18,7 @@ const TRIED_EVERY: Millis = SECOND;
 
 /// One cause that holds the breaker open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = BreakerCause)]
 pub struct Cause {
     /// `drift`, `latency`, `alert` or `operator`.
     #[schema(example = "alert")]
@@ -35,6 +36,8 @@ pub struct Cause {
 
 /// How the breaker stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+// `Standing` is the name of how a locomotive stands.
+#[schema(as = BreakerStanding)]
 pub struct Standing {
     /// `closed`, `half_open` or `open`.
     #[schema(example = "closed")]

@@ -153,7 +153,7 @@ impl Moment {
 
 /// A twin as its fields, but for those that place it in the log.
 async fn told(view: &TwinView, door: &Door) -> Result<Map<String, Value>, Problem> {
-    let twin = Twin::of(view, &door.app.parts.model, &*door.app.parts.journal, false).await;
+    let twin = Twin::of(view, &door.app.parts.model.of_the_past(), &*door.app.parts.journal, false).await;
     // By way of text, so that a number shows the digits that an answer about this twin shows.
     let fields = serde_json::to_string(&twin).and_then(|text| serde_json::from_str::<Map<String, Value>>(&text));
     let mut fields = fields.map_err(|error| Problem::internal(error.to_string()))?;
