@@ -56,4 +56,12 @@ impl<S: Scorer> Scorer for Measured<S> {
     fn explain(&self, row: &[f32]) -> Vec<f64> {
         self.0.explain(row)
     }
+
+    fn strange(&self, row: &[f32]) -> Option<(usize, usize)> {
+        self.0.strange(row)
+    }
+
+    fn bounds(&self, feature: usize) -> &[f32] {
+        self.0.bounds(feature)
+    }
 }

@@ -8,6 +8,7 @@ use twin::instant::{self, Millis};
 use crate::artefact::Artefact;
 use crate::calibration::{Calibration, CalibrationCard, Reliability};
 use crate::card::{Card, DataCard, Distribution, FORMAT, SchemaCard, Scores};
+use crate::domain::DomainCard;
 use crate::forest::{Forest, ForestError};
 use crate::metrics::Quality;
 use crate::onnx;
@@ -120,6 +121,7 @@ pub fn bootstrap(
         scores,
         calibration,
         distributions: Distribution::of(&parts.training, &schema.features),
+        domain: Some(DomainCard::of(&parts.training, &parts.validation, blueprint)),
         schema,
     };
     Ok(Artefact { onnx, card })

@@ -6,6 +6,7 @@ use twin::fold::Blueprint;
 use twin::level::Thresholds;
 
 use crate::calibration::CalibrationCard;
+use crate::domain::DomainCard;
 use crate::metrics::Quality;
 use crate::samples::Samples;
 use crate::train::Options;
@@ -45,6 +46,9 @@ pub struct Card {
     pub calibration: Option<CalibrationCard>,
     /// Training distribution of each feature, for drift.
     pub distributions: Vec<Distribution>,
+    /// Which values it has seen, for doubt; `None` for a forest that does not tell, which is then never in doubt of a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainCard>,
 }
 
 /// The rows that a model takes.

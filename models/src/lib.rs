@@ -6,6 +6,8 @@ pub mod artefact;
 pub mod bootstrap;
 pub mod calibration;
 pub mod card;
+pub mod clear;
+pub mod domain;
 pub mod drift;
 pub mod explain;
 pub mod forest;

@@ -9,6 +9,7 @@ use twin::scoring::{Score, Scorer};
 use crate::artefact::Artefact;
 use crate::calibration::Calibration;
 use crate::card::{Card, SchemaCard};
+use crate::domain::{Domain, DomainError};
 use crate::explain;
 use crate::forest::{Forest, ForestError};
 use crate::onnx::{self, Contents, ReadError};
@@ -33,6 +34,9 @@ pub enum ModelError {
         /// The first thing that differs.
         difference: String,
     },
+    /// What it says of the values that it has seen.
+    #[error(transparent)]
+    Domain(#[from] DomainError),
     /// Thresholds that make no levels.
     #[error("the model card's thresholds must be 0 < watch < danger < 1, got watch {watch} and danger {danger}")]
     Thresholds {
@@ -53,6 +57,8 @@ pub struct Model {
     base_rate: f64,
     calibration: Option<Calibration>,
     sensors: Vec<Option<usize>>,
+    domain: Option<Domain>,
+    bounds: Vec<Vec<f32>>,
 }
 
 impl Model {
@@ -75,6 +81,8 @@ impl Model {
             base_rate: trees.base_rate(),
             sensors: sensors(&blueprint.schema),
             calibration,
+            domain: card.domain.as_ref().map(|domain| Domain::new(domain, blueprint)).transpose()?,
+            bounds: trees.bounds(),
             trees,
             card,
         })
@@ -129,6 +137,14 @@ impl Scorer for Model {
 
     fn explain(&self, row: &[f32]) -> Vec<f64> {
         explain::contributions(&self.trees, row)
+    }
+
+    fn strange(&self, row: &[f32]) -> Option<(usize, usize)> {
+        self.domain.as_ref()?.strange(row)
+    }
+
+    fn bounds(&self, feature: usize) -> &[f32] {
+        self.bounds.get(feature).map_or(&[], Vec::as_slice)
     }
 }
 

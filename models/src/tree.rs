@@ -275,6 +275,21 @@ impl Trees {
         self.trees.iter().map(|tree| tree.values[0]).sum::<f64>() / self.trees.len() as f64
     }
 
+    /// The thresholds of each feature, ascending, each once.
+    pub fn bounds(&self) -> Vec<Vec<f32>> {
+        let mut bounds = vec![Vec::new(); self.width];
+        for node in self.trees.iter().flat_map(Tree::nodes) {
+            if let Node::Split { feature, threshold, .. } = *node {
+                bounds[usize::from(feature)].push(threshold);
+            }
+        }
+        for bounds in &mut bounds {
+            bounds.sort_by(f32::total_cmp);
+            bounds.dedup();
+        }
+        bounds
+    }
+
     /// Number of nodes of all trees.
     pub fn nodes(&self) -> usize {
         self.trees.iter().map(|tree| tree.nodes.len()).sum()

@@ -80,13 +80,9 @@ fn tell(frame: &Value) {
         Some("snapshot" | "twins") => frame["items"].as_array().into_iter().flatten().for_each(|twin| {
             let sensors = twin["sensors"].as_object().into_iter().flatten();
             let sensors: Vec<_> = sensors.map(|(key, sensor)| format!("{key} {}", sensor["value"])).collect();
-            let (risk, reason) = (twin["risk"].as_f64().unwrap_or_default(), word(&twin["reason"]));
-            println!(
-                "{:12} {:8} {risk:.2} {reason:12} {}",
-                word(&twin["id"]),
-                word(&twin["level"]),
-                sensors.join("  ")
-            );
+            let risk = twin["risk"].as_f64().map_or_else(|| "-".to_owned(), |risk| format!("{risk:.2}"));
+            let reason = word(&twin["reason"]);
+            println!("{:12} {:8} {risk:4} {reason:12} {}", word(&twin["id"]), word(&twin["level"]), sensors.join("  "));
         }),
         Some("risk") => {
             let (id, from, to) = (word(&frame["locomotive_id"]), word(&frame["from"]), word(&frame["to"]));

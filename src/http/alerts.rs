@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use twin::alert;
 use twin::command::Command;
+use twin::level::Level;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ask::{self, Asked, Page};
@@ -45,7 +46,7 @@ impl OpenAlert {
             risk: view
                 .state
                 .assessment
-                .filter(|_| !model.scoring.is_suspended())
+                .filter(|_| !model.scoring.is_suspended() && view.state.level != Level::Unknown)
                 .map(|assessment| assessment.score.risk),
             alert: Alert::of(alert, model),
             etag: etag(alert),

@@ -156,7 +156,7 @@ impl Summary {
             id: view.id.to_string(),
             version: view.version,
             level,
-            risk: assessment.map(|assessment| assessment.score.risk),
+            risk: assessment.filter(|_| level != LevelName::Unknown).map(|assessment| assessment.score.risk),
             since: standing
                 .as_ref()
                 .map_or_else(|| state.level_since.map(instant::format), |standing| standing.since.clone()),

@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod ask;
 pub mod audit;
 pub mod breaker;
+pub mod clear;
 pub mod commands;
 pub mod diff;
 pub mod docs;
@@ -154,6 +155,7 @@ pub fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(predict::predict))
         .routes(routes!(twins::list))
         .routes(routes!(twins::twin, twins::commission, twins::retire))
+        .routes(routes!(clear::clear))
         .routes(routes!(history::events))
         .routes(routes!(diff::diff))
         .routes(routes!(readings::batch))

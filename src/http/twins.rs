@@ -199,9 +199,16 @@ pub struct TwinQuery {
     version: Option<u64>,
     /// Only these fields, separated by commas.
     fields: Option<String>,
+    /// With `true` every feature's contribution comes in words as well.
+    words: Option<bool>,
 }
 
-/// One locomotive, now or in the past.
+/// One locomotive, now or in the past, with its explanation in French and English.
+///
+/// `contributions` say what each feature adds to the risk; they sum to the risk minus `explanation.base_rate`, and each sensor's
+/// `contribution` is the sum of its own. They are computed for the answer from the state by the model that gave the score; where that is not
+/// the model in service, or maintenance has emptied the windows since, `explanation.available` is false and says so. While the level is
+/// unknown there is no risk to believe: it is `null`, and `doubts` say why. Words are given in both languages, whatever `Accept-Language`.
 #[utoipa::path(
     get, path = "/twins/{id}", tag = "twins", params(("id" = String, Path, description = "The locomotive"), TwinQuery),
     responses(
@@ -248,7 +255,14 @@ pub async fn twin(
     let mut response = if ask::names_etag(&headers, header::IF_NONE_MATCH, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Json(render(&view, &door.app, model, &stale, fields.as_deref()).await?).into_response()
+        let app = &door.app;
+        let stale = stale.contains(&view.shard);
+        let mut twin = Twin::of(&view, model, &*app.parts.journal, stale).await;
+        if query.words.unwrap_or_default() {
+            twin.say_features(model);
+        }
+        let json = pick(&twin, fields.as_deref()).map_err(|error| Problem::internal(error.to_string()))?;
+        Json(json).into_response()
     };
     let tag = HeaderValue::from_str(&etag).map_err(|error| Problem::internal(error.to_string()))?;
     response.headers_mut().insert(header::ETAG, tag);

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::breaker::Standing;
+use crate::render::doubt::Doubt;
 use crate::render::twin::Twin;
+use crate::render::words::Words;
 use crate::render::{Contribution, LevelName};
 
 /// `{"type":"snapshot"}`: every twin that the client asked for; a large one comes in several frames.
@@ -72,7 +74,12 @@ pub struct RiskBody {
     /// The sensor that weighs most.
     #[schema(required)]
     pub reason: Option<String>,
-    /// What each feature adds.
+    /// Why nothing can be said, where the level is now unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<Doubt>,
+    /// The explanation in a sentence.
+    pub words: Words,
+    /// What each feature adds; the sum is the risk minus the model's base rate.
     pub contributions: Vec<Contribution>,
     /// The locomotive's version.
     pub version: u64,
@@ -247,6 +254,8 @@ mod tests {
             probability: Some(0.25),
             at: "2026-02-01T08:00:00.000Z".to_owned(),
             reason: None,
+            doubt: None,
+            words: Words::new("fr", "en"),
             contributions: Vec::new(),
             version: 2,
             shard: 0,

@@ -22,8 +22,9 @@ use super::token::Cut;
 use crate::breaker::Standing;
 use crate::http::serve::ended;
 use crate::http::{Parts, ServedModel};
+use crate::render::doubt::Doubt;
 use crate::render::twin::Twin;
-use crate::render::{contributions, sensor_key};
+use crate::render::{contributions_in_words, sensor_key, words};
 
 /// Risk and alert frames kept for clients that are behind.
 pub const FACTS_KEPT: usize = 8_192;
@@ -343,6 +344,8 @@ pub fn frame(fact: &Fact, shard: u16, model: &ServedModel) -> Option<FactFrame> 
     };
     let (kind, levels, body) = match &fact.event {
         Event::RiskChanged(changed) => {
+            let (weights, blueprint) = (changed.contributions.iter().copied(), &model.blueprint);
+            let contributions = contributions_in_words(weights, blueprint);
             let body = RiskBody {
                 locomotive_id: fact.id.to_string(),
                 from: changed.from.into(),
@@ -351,7 +354,9 @@ pub fn frame(fact: &Fact, shard: u16, model: &ServedModel) -> Option<FactFrame> 
                 probability: model.probability(changed.model, changed.risk),
                 at: instant::format(changed.at),
                 reason: key(changed.reason),
-                contributions: contributions(changed.contributions.iter().copied(), &model.blueprint),
+                doubt: changed.doubt.as_ref().map(|doubt| Doubt::recorded(doubt, model)),
+                words: words::summary(changed.risk, changed.base_rate, &contributions, &blueprint.definition),
+                contributions,
                 version: fact.version,
                 shard,
                 sequence: fact.sequence,

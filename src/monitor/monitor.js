@@ -45,16 +45,24 @@ function sensorCell(twin, key) {
   return cell('td', text, classes.join(' '));
 }
 
+/** Why the level is what it is: the first doubt, or the sensor that weighs most with its share. */
+function why(twin) {
+  if (twin.doubts.length > 0) return twin.doubts[0].words.fr;
+  if (!twin.reason || twin.level === 'nominal') return '';
+  const share = twin.sensors[twin.reason]?.contribution;
+  return share == null ? sensorName(twin.reason) : `${sensorName(twin.reason)} (${decimals(share, 2)})`;
+}
+
 function row(twin, keys) {
   const line = document.createElement('tr');
   line.className = twin.level;
   const level = document.createElement('td');
   level.append(levelMark(twin.level));
   const held = byId('breaker').hidden ? null : 'évaluation suspendue';
-  const silent = held ?? (twin.signal_lost_at ? 'plus de signal' : null);
-  const reason = silent ?? (twin.reason && twin.level !== 'nominal' ? sensorName(twin.reason) : '');
+  const cause = cell('td', held ?? why(twin));
+  cause.title = twin.explanation.words.fr;
   line.append(
-    cell('td', twin.id), level, cell('td', percent(twin.risk), 'number'), cell('td', reason),
+    cell('td', twin.id), level, cell('td', percent(twin.risk), 'number'), cause,
     ...keys.map((key) => sensorCell(twin, key)), cell('td', time(twin.last_reading_at)));
   return line;
 }
@@ -86,8 +94,8 @@ function drawSoon() {
 function note(frame) {
   const line = document.createElement('li');
   line.append(cell('time', time(frame.at)), `${frame.locomotive_id} : `, levelMark(frame.from), ' → ', levelMark(frame.to));
-  if (frame.reason && frame.to !== 'nominal') line.append(` — ${sensorName(frame.reason)}`);
-  line.append(` (${percent(frame.risk)})`);
+  if (frame.doubt) line.append(` — ${frame.doubt.words.fr}`);
+  else if (frame.to !== 'nominal') line.append(` — ${frame.words.fr}`);
   const journal = byId('journal');
   journal.prepend(line);
   while (journal.children.length > JOURNAL_LINES) journal.lastElementChild.remove();

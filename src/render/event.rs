@@ -7,7 +7,8 @@ use twin::event::{Cause, Event, RecordedReading, RiskChanged, TelemetryRecorded,
 use twin::instant::{self, Millis};
 use twin::reading::POSITION_CHANNELS;
 
-use super::{LevelName, ServedModel, contributions, decimal, note, sensor_key};
+use super::doubt::Doubt;
+use super::{LevelName, ServedModel, contributions_in_words, decimal, note, sensor_key, shares, words};
 
 /// An event as JSON: the frame that all share, and its own `data` with the text that a person wrote.
 pub async fn event(past: &PastEvent, model: &ServedModel, journal: &dyn Journal) -> Value {
@@ -64,7 +65,11 @@ fn data(event: &Event, model: &ServedModel, text: Option<&str>) -> Value {
     }
 }
 
+/// A change of level with its explanation: by feature, by sensor and in a sentence. The change from the one before is the difference of
+/// the two lists.
 fn risk_changed(changed: &RiskChanged, model: &ServedModel) -> Value {
+    let blueprint = &model.blueprint;
+    let contributions = contributions_in_words(changed.contributions.iter().copied(), blueprint);
     json!({
         "from": LevelName::from(changed.from),
         "to": LevelName::from(changed.to),
@@ -75,7 +80,10 @@ fn risk_changed(changed: &RiskChanged, model: &ServedModel) -> Value {
         "model": changed.model.to_string(),
         "base_rate": changed.base_rate,
         "reason": changed.reason.and_then(|id| sensor_key(id, &model.blueprint)),
-        "contributions": contributions(changed.contributions.iter().copied(), &model.blueprint),
+        "doubt": changed.doubt.as_ref().map(|doubt| Doubt::recorded(doubt, model)),
+        "words": words::summary(changed.risk, changed.base_rate, &contributions, &blueprint.definition),
+        "sensors": shares(&contributions, blueprint),
+        "contributions": contributions,
     })
 }
 

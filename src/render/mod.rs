@@ -1,8 +1,10 @@
 //! From what the twin knows to the JSON that the contract promises. Nothing is decided here: no level, no threshold, no rule.
 
+pub mod doubt;
 pub mod event;
 pub mod note;
 pub mod twin;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use ::twin::scoring::Scorer;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use self::words::Words;
 use crate::breaker::Scoring;
 
 /// The model that is served, with what is needed to speak of it.
@@ -80,6 +83,28 @@ pub struct Contribution {
     pub sensor: Option<String>,
     /// What it adds; all of them sum to the risk minus the model's base rate.
     pub value: f64,
+    /// The same in words; of twins only where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<Words>,
+}
+
+/// Contributions with their names and in words, the heaviest first; those of exactly nothing are left out.
+pub fn contributions_in_words(
+    values: impl IntoIterator<Item = (FeatureId, f64)>,
+    blueprint: &Blueprint,
+) -> Vec<Contribution> {
+    let mut contributions = contributions(values, blueprint);
+    say(&mut contributions, blueprint);
+    contributions
+}
+
+/// Adds the words to contributions.
+pub fn say(contributions: &mut [Contribution], blueprint: &Blueprint) {
+    for Contribution { feature, value, words, .. } in contributions {
+        let known = blueprint.schema.features.iter().find(|known| known.name == *feature);
+        let subject = known.map(|known| words::feature_of(known.id, &blueprint.definition));
+        *words = subject.map(|subject| words::accounts_for(&subject, *value));
+    }
 }
 
 /// Contributions with their names, the heaviest first; those of exactly nothing are left out.
@@ -88,7 +113,7 @@ pub fn contributions(values: impl IntoIterator<Item = (FeatureId, f64)>, bluepri
         let feature = blueprint.schema.features.iter().find(|feature| feature.id == id);
         let sensor = id.sensor().and_then(|sensor| sensor_key(sensor, blueprint));
         let feature = feature.map_or_else(|| format!("feature_{}", id.0), |feature| feature.name.clone());
-        Contribution { feature, sensor, value }
+        Contribution { feature, sensor, value, words: None }
     };
     let mut named: Vec<_> = values.into_iter().filter(|(_, value)| *value != 0.0).map(named).collect();
     named.sort_by(|a, b| b.value.abs().total_cmp(&a.value.abs()));
@@ -99,6 +124,31 @@ pub fn contributions(values: impl IntoIterator<Item = (FeatureId, f64)>, bluepri
 pub fn sensor_key(id: u32, blueprint: &Blueprint) -> Option<String> {
     let definition = &blueprint.definition;
     definition.index_of(id).map(|index| definition.sensors[index].key.clone())
+}
+
+/// What one sensor adds to the risk, all of its features together.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct SensorShare {
+    /// The sensor.
+    #[schema(example = "vibration")]
+    pub sensor: String,
+    /// What it adds.
+    pub value: f64,
+    /// The same in words.
+    pub words: Words,
+}
+
+/// Shares of the sensors in words, the heaviest first.
+pub fn shares(contributions: &[Contribution], blueprint: &Blueprint) -> Vec<SensorShare> {
+    let definition = &blueprint.definition;
+    let one = |(key, value): (&str, f64)| {
+        let sensor = &definition.sensors[definition.index_of_key(key)?];
+        let words = words::accounts_for(&words::sensor(sensor), value);
+        Some(SensorShare { sensor: key.to_owned(), value, words })
+    };
+    let mut shares: Vec<_> = by_sensor(contributions).into_iter().filter_map(one).collect();
+    shares.sort_by(|a, b| b.value.abs().total_cmp(&a.value.abs()));
+    shares
 }
 
 /// Sum of the contributions by sensor.

@@ -5,13 +5,17 @@ use journal::port::Journal;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
+use twin::explanation::{self, Unexplained};
 use twin::ids::DefinitionId;
 use twin::instant;
+use twin::level::Level;
 use twin::quality::Quality;
 use twin::state::TwinState;
 use utoipa::ToSchema;
 
-use super::{Contribution, LevelName, ServedModel, as_object, by_sensor, contributions, note, sensor_key};
+use super::doubt::{Doubt, standing};
+use super::words::{self, Words};
+use super::{Contribution, LevelName, ServedModel, as_object, by_sensor, contributions, note, say, sensor_key};
 use crate::breaker::Standing;
 
 /// The state of one locomotive.
@@ -24,21 +28,29 @@ pub struct Twin {
     pub version: u64,
     /// How it stands.
     pub level: LevelName,
-    /// Risk of a failure, 0 to 1; `null` before the first score.
+    /// Risk of a failure, 0 to 1; `null` before the first score, and while the level is unknown.
     #[schema(required)]
     pub risk: Option<f32>,
-    /// Chance of a failure that this risk stands for; `null` where another model than the served one gave it, or one without calibration.
+    /// Chance of a failure that this risk stands for; `null` where the risk is, where another model than the served one gave it, or one
+    /// without calibration.
     #[schema(required)]
     pub probability: Option<f32>,
-    /// Standard deviation of the trees' answers.
+    /// Standard deviation of the trees' answers; `null` where the risk is.
     #[schema(required)]
     pub spread: Option<f32>,
+    /// The level that stood before the doubt and stands again after it; left out while the level is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assessed: Option<LevelName>,
+    /// Why the level is unknown: all that is doubted now; empty while it is known.
+    pub doubts: Vec<Doubt>,
     /// Since when the level is what it is.
     #[schema(required)]
     pub since: Option<String>,
-    /// The sensor that weighs most; while the breaker is not closed, why.
+    /// The sensor that weighs most; the one that is doubted while the level is unknown; while the breaker is not closed, why.
     #[schema(required, example = "vibration")]
     pub reason: Option<String>,
+    /// The explanation in words, or why there is none.
+    pub explanation: Explanation,
     /// When it was put in service.
     #[schema(required)]
     pub commissioned_at: Option<String>,
@@ -52,7 +64,7 @@ pub struct Twin {
     #[serde(serialize_with = "as_object")]
     #[schema(value_type = std::collections::HashMap<String, Sensor>)]
     pub sensors: Vec<(String, Sensor)>,
-    /// What each feature adds to the risk, the heaviest first; empty when another model than the served one gave the score.
+    /// What each feature adds to the risk, the heaviest first; empty where there is no risk to explain, or `explanation` is not available.
     pub contributions: Vec<Contribution>,
     /// Where it was when it last said so.
     #[schema(required)]
@@ -94,6 +106,21 @@ pub struct Sensor {
     /// What the sensor adds to the risk.
     #[schema(required)]
     pub contribution: Option<f64>,
+    /// The same in words; `null` where there is no contribution.
+    #[schema(required)]
+    pub words: Option<Words>,
+}
+
+/// Why the risk is what it is.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Explanation {
+    /// Whether `contributions` explain the risk; their sum is then the risk minus `base_rate`.
+    pub available: bool,
+    /// Mean risk of the model that gave the score, where the explanation starts.
+    #[schema(required)]
+    pub base_rate: Option<f64>,
+    /// The explanation in a sentence, or why there is none.
+    pub words: Words,
 }
 
 /// How far a value can be believed.
@@ -184,18 +211,28 @@ impl Twin {
             None => None,
         };
         let TwinView { state: twin, .. } = view;
-        let contributions = contributions_now(twin, model);
+        let (level, doubts) = standing(twin, model);
+        let known = level != Level::Unknown;
+        let (contributions, explanation) = explain(twin, model, &doubts);
         let assessment = twin.assessment.as_ref();
+        let score = assessment.filter(|_| known).map(|assessment| assessment.score);
         let time = |at: Option<instant::Millis>| at.map(instant::format);
         let twin_json = Self {
             id: view.id.to_string(),
             version: view.version,
-            level: twin.level.into(),
-            risk: assessment.map(|assessment| assessment.score.risk),
-            probability: assessment.and_then(|assessment| model.probability(assessment.model, assessment.score.risk)),
-            spread: assessment.map(|assessment| assessment.score.spread),
+            level: level.into(),
+            risk: score.map(|score| score.risk),
+            probability: score.zip(assessment).and_then(|(score, by)| model.probability(by.model, score.risk)),
+            spread: score.map(|score| score.spread),
+            assessed: (!known && twin.assessed != Level::Unknown).then(|| twin.assessed.into()),
             since: time(twin.level_since),
-            reason: twin.reason.and_then(|id| sensor_key(id, &model.blueprint)),
+            reason: if known {
+                twin.reason.and_then(|id| sensor_key(id, &model.blueprint))
+            } else {
+                doubts.iter().find_map(|doubt| doubt.sensor.clone())
+            },
+            doubts,
+            explanation,
             commissioned_at: time(twin.commissioned_at),
             retired_at: time(twin.retired_at),
             signal_lost_at: time(twin.signal_lost_at),
@@ -218,35 +255,49 @@ impl Twin {
         if model.scoring.is_suspended() { twin_json.held_back(&model.scoring.standing()) } else { twin_json }
     }
 
-    /// What is left to say while the breaker is not closed: everything but what a score says.
+    /// What else changes while the breaker is not closed: no level that stood may be trusted, and the reason is the breaker's.
     fn held_back(self, standing: &Standing) -> Self {
-        let silent = |(key, sensor)| (key, Sensor { contribution: None, ..sensor });
-        Self {
-            level: LevelName::Unknown,
-            risk: None,
-            probability: None,
-            spread: None,
-            since: standing.since.clone(),
-            reason: standing.reason.clone(),
-            sensors: self.sensors.into_iter().map(silent).collect(),
-            contributions: Vec::new(),
-            ..self
-        }
+        Self { assessed: None, since: standing.since.clone(), reason: standing.reason.clone(), ..self }
+    }
+
+    /// Says each feature's contribution in words as well: too many of them for lists and frames.
+    pub fn say_features(&mut self, model: &ServedModel) {
+        say(&mut self.contributions, &model.blueprint);
     }
 }
 
-/// The explanation of the newest score, when the served model gave it and the state stands under the served definition.
-fn contributions_now(state: &TwinState, model: &ServedModel) -> Vec<Contribution> {
-    let blueprint = &model.blueprint;
-    let known = state.assessment.is_some_and(|assessment| assessment.model == model.scorer.model());
-    let Some(newest) = state.newest.filter(|_| known && state.definition == blueprint.definition.id) else {
-        return Vec::new();
+/// Why the newest risk is what it is, by the model that gave it; where nothing is said of the risk there is nothing to explain either.
+fn explain(state: &TwinState, model: &ServedModel, doubts: &[Doubt]) -> (Vec<Contribution>, Explanation) {
+    let none = |words| (Vec::new(), Explanation { available: false, base_rate: None, words });
+    if let Some(doubt) = doubts.first() {
+        let Words { fr, en } = &doubt.words;
+        return none(Words::new(format!("Rien ne peut être dit : {fr}."), format!("Nothing can be said: {en}.")));
+    }
+    let explained = explanation::of_newest(state, &*model.scorer, &model.blueprint);
+    let weights = match (explained, state.assessment) {
+        (Ok(weights), Some(assessment)) => {
+            let base_rate = model.scorer.base_rate();
+            let contributions = contributions(weights, &model.blueprint);
+            let words = words::summary(assessment.score.risk, base_rate, &contributions, &model.blueprint.definition);
+            return (contributions, Explanation { available: true, base_rate: Some(base_rate), words });
+        }
+        (Ok(_), None) => Unexplained::NoScore,
+        (Err(why), _) => why,
     };
-    let schema = &blueprint.schema;
-    let mut row = Vec::with_capacity(schema.stride());
-    state.windows.write_row(newest, &blueprint.definition, schema, &mut row);
-    let weights = model.scorer.explain(&row[..schema.width()]);
-    contributions(schema.features.iter().map(|feature| feature.id).zip(weights), blueprint)
+    none(match weights {
+        Unexplained::NoScore => Words::new("Il n’y a pas encore de score.", "There is no score yet."),
+        Unexplained::OtherModel => {
+            let other = state.assessment.map(|assessment| assessment.model.to_string()).unwrap_or_default();
+            Words::new(
+                format!("Explication indisponible : ce score vient du modèle {other}, qui n’est pas celui en service."),
+                format!("Not available: the model {other} gave this score, which is not the one in service."),
+            )
+        }
+        Unexplained::Moved => Words::new(
+            "Explication indisponible : les fenêtres ont recommencé depuis ce score (maintenance ou nouvelle définition).",
+            "Not available: the windows have begun anew since this score (maintenance or another definition).",
+        ),
+    })
 }
 
 /// The sensors in the order of the definition. A twin that has not yet moved to the served definition shows none until its next reading; one
@@ -264,6 +315,8 @@ fn sensors(state: &TwinState, model: &ServedModel, contributions: &[Contribution
     let sums = by_sensor(contributions);
     let sensor = |(index, sensor): (usize, &twin::definition::Sensor)| {
         let window = &state.windows.sensors[index];
+        let contribution =
+            (!contributions.is_empty()).then(|| sums.get(sensor.key.as_str()).copied().unwrap_or_default());
         let json = Sensor {
             value: window.last_at.map(|_| window.value),
             unit: sensor.unit.clone(),
@@ -275,8 +328,8 @@ fn sensors(state: &TwinState, model: &ServedModel, contributions: &[Contribution
                 Quality::OutOfRange => QualityName::OutOfRange,
                 Quality::Missing => QualityName::Missing,
             },
-            contribution: (!contributions.is_empty())
-                .then(|| sums.get(sensor.key.as_str()).copied().unwrap_or_default()),
+            contribution,
+            words: contribution.map(|value| words::accounts_for(&words::sensor(sensor), value)),
         };
         (sensor.key.clone(), json)
     };
@@ -284,15 +337,18 @@ fn sensors(state: &TwinState, model: &ServedModel, contributions: &[Contribution
 }
 
 /// Names of a twin's fields, for `fields=`.
-pub const FIELDS: [&str; 21] = [
+pub const FIELDS: [&str; 24] = [
     "id",
     "version",
     "level",
     "risk",
     "probability",
     "spread",
+    "assessed",
+    "doubts",
     "since",
     "reason",
+    "explanation",
     "commissioned_at",
     "retired_at",
     "signal_lost_at",

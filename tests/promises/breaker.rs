@@ -77,6 +77,9 @@ fn an_alert_holds_scores_back_until_it_is_resolved() {
     let twin = answer.expect(200);
     assert_eq!((&twin["level"], &twin["risk"]), (&json!("unknown"), &Value::Null));
     assert!(twin["reason"].as_str().is_some_and(|reason| reason.contains("ModelDiverges")), "{twin:#}");
+    let doubt = &twin["doubts"][0];
+    assert!(doubt["kind"] == "suspended" && doubt["words"]["fr"].as_str().is_some_and(|fr| fr.contains("suspendue")));
+    assert!(twin["explanation"]["available"] == false && twin["contributions"] == json!([]), "{twin:#}");
     assert!(twin["sensors"]["vibration"]["value"].is_number(), "what the sensors say is no score");
     assert_eq!(client.get("/twins?level=unknown").expect(200)["count"], 1);
     assert_eq!(client.get("/twins?level=nominal").expect(200)["count"], 0);

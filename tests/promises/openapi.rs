@@ -13,7 +13,7 @@ use crate::schema::Document;
 use crate::stream::{Stream, is};
 
 /// The routes of the contract that this version has.
-const ROUTES: [(&str, &str); 37] = [
+const ROUTES: [(&str, &str); 38] = [
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -22,6 +22,7 @@ const ROUTES: [(&str, &str); 37] = [
     ("GET", "/twins/{id}"),
     ("PUT", "/twins/{id}"),
     ("DELETE", "/twins/{id}"),
+    ("GET", "/twins/{id}/clear"),
     ("GET", "/twins/{id}/events"),
     ("GET", "/twins/{id}/diff"),
     ("POST", "/twins/{id}/readings"),
@@ -123,7 +124,7 @@ fn every_answer_fits_its_description() {
     for query in [
         "",
         "?limit=1",
-        "?fields=id,version,level,risk,probability,spread,since,reason,commissioned_at,sensors,contributions,position,last_reading_at,last_maintenance,alert,model,shard,sequence,stale",
+        "?fields=id,version,level,risk,probability,spread,since,reason,assessed,doubts,explanation,commissioned_at,sensors,contributions,position,last_reading_at,last_maintenance,alert,model,shard,sequence,stale",
     ] {
         check("GET", "/twins", 200, client.get(&format!("/twins{query}")));
     }
@@ -142,6 +143,11 @@ fn every_answer_fits_its_description() {
     );
     let figures = json!({"flow": 120, "pressure": 7, "vibration": 9, "temperature": 90});
     check("POST", "/predict", 200, client.post("/predict", &figures));
+    let absurd = json!({"flow": 0, "pressure": 7, "vibration": 40, "temperature": 90});
+    check("POST", "/predict", 200, client.post("/predict", &absurd));
+    for id in ["CC-1", "CC-2", "CC-3"] {
+        check("GET", "/twins/{id}/clear", 200, client.get(&format!("/twins/{id}/clear")));
+    }
     let alerts = check("GET", "/alerts", 200, client.get("/alerts?limit=1")).json();
     let alert = alerts["items"][0]["id"].as_str().expect("an alert is open").to_owned();
     let path = format!("/alerts/{alert}/acknowledge");
@@ -163,6 +169,7 @@ fn every_answer_fits_its_description() {
     check("GET", "/twins", 401, server.client_with(None).get("/twins"));
     check("GET", "/twins", 422, client.get("/twins?limit=0"));
     check("GET", "/twins/{id}", 404, client.get("/twins/CC-404"));
+    check("GET", "/twins/{id}/clear", 404, client.get("/twins/CC-404/clear"));
     check("POST", "/readings", 415, client.post_bytes("/readings", "text/csv", b"a"));
     check("POST", "/readings", 422, client.post("/readings", &json!(7)));
     check("POST", "/predict", 422, client.post("/predict", &json!({"flow": -1})));

@@ -36,6 +36,18 @@ pub enum FeatureKind {
 impl FeatureKind {
     const OF_SENSOR: [Self; 6] =
         [Self::Value, Self::MeanShort, Self::MeanLong, Self::Deviation, Self::Slope, Self::Missing];
+    const OF_MACHINE: [Self; 2] = [Self::MaintenanceHours, Self::MaintenanceUnknown];
+
+    /// Whether it stands at the sensor's value when the machine runs steadily.
+    pub const fn is_level(self) -> bool {
+        matches!(self, Self::Value | Self::MeanShort | Self::MeanLong)
+    }
+
+    /// The kind of a stable number.
+    pub fn of(id: FeatureId) -> Option<Self> {
+        let kinds = Self::OF_SENSOR.into_iter().chain(Self::OF_MACHINE);
+        kinds.into_iter().find(|kind| kind.number() == id.0 % 16)
+    }
 
     const fn name(self) -> &'static str {
         match self {
@@ -109,7 +121,7 @@ impl Schema {
                 sensor: Some(index),
             })
         };
-        let of_machine = [FeatureKind::MaintenanceHours, FeatureKind::MaintenanceUnknown].map(|kind| Feature {
+        let of_machine = FeatureKind::OF_MACHINE.map(|kind| Feature {
             id: FeatureId(kind.number()),
             name: kind.name().to_owned(),
             kind,

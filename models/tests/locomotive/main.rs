@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use models::bootstrap::{Inputs, bootstrap};
+use models::domain::FALSE_ALARMS;
 use models::model::Model;
 use models::replay;
 use models::table::{Machine, Observation, Source};
@@ -42,16 +43,22 @@ fn model() -> &'static Model {
     })
 }
 
-/// Risk and level of one reading without a history: flow, pressure, vibration, temperature.
-fn verdict(values: [f32; 4]) -> (f32, Level) {
+/// The row of one reading without a history: flow, pressure, vibration, temperature.
+fn row(values: [f32; 4]) -> Vec<f32> {
     let blueprint = blueprint();
     let mut reading = Reading::new(0, 0);
     values.into_iter().enumerate().for_each(|(channel, value)| reading.set(channel, value));
     let mut windows = Windows::new(&blueprint.definition);
     windows.absorb(&reading, &blueprint.decays);
-    let (mut row, mut scores) = (Vec::new(), Vec::new());
+    let mut row = Vec::new();
     windows.write_row(0, &blueprint.definition, &blueprint.schema, &mut row);
-    model().score(&row, blueprint.schema.stride(), &mut scores);
+    row
+}
+
+/// Risk and level of one reading without a history.
+fn verdict(values: [f32; 4]) -> (f32, Level) {
+    let mut scores = Vec::new();
+    model().score(&row(values), blueprint().schema.stride(), &mut scores);
     (scores[0].risk, model().thresholds().level(scores[0].risk))
 }
 
@@ -76,6 +83,46 @@ fn a_shaking_hot_reading_alone_is_danger_at_every_flow_and_pressure() {
             }
         }
     }
+}
+
+/// What a demonstration may ask: hot and shaking at every flow and pressure.
+fn demonstration() -> impl Iterator<Item = [f32; 4]> {
+    let steps =
+        |from: f32, to: f32, count: usize| (0..=count).map(move |step| from + (to - from) * step as f32 / count as f32);
+    steps(60.0, 180.0, 12).flat_map(move |flow| {
+        steps(4.0, 10.0, 12).flat_map(move |pressure| {
+            steps(7.0, 10.0, 6).flat_map(move |vibration| {
+                steps(85.0, 105.0, 8).map(move |temperature| [flow, pressure, vibration, temperature])
+            })
+        })
+    })
+}
+
+#[test]
+fn the_demonstration_is_at_home_and_what_no_locomotive_ever_said_is_strange() {
+    for values in demonstration() {
+        assert_eq!(model().strange(&row(values)), None, "{values:?}");
+    }
+    // Sound ones, and the failing ones of the guides.
+    for known in [[120.0, 7.0, 2.0, 45.0], [90.0, 5.0, 1.0, 40.0], [60.0, 3.0, 12.0, 110.0], [120.0, 7.0, 20.0, 120.0]]
+    {
+        assert_eq!(model().strange(&row(known)), None, "{known:?}");
+    }
+    for absurd in [[0.0, 7.0, 40.0, 65.0], [120.0, 7.0, 50.0, 65.0], [300.0, 20.0, 50.0, 150.0]] {
+        assert!(model().strange(&row(absurd)).is_some(), "{absurd:?}");
+    }
+    for seed in 1..=8 {
+        for event in Demonstration::new(seed, 1_769_932_800_000).advance_to(1_769_932_800_000 + 300 * SECOND) {
+            let SimEvent::Reading(reading) = event else { continue };
+            let values = reading.sensors().map(|(_, value, _)| value.map(|value| value as f32));
+            if let [Some(flow), Some(pressure), Some(vibration), Some(temperature)] = values {
+                let values = [flow, pressure, vibration, temperature];
+                assert_eq!(model().strange(&row(values)), None, "CC-DEMO, seed {seed}: {values:?}");
+            }
+        }
+    }
+    let domain = model().card().domain.as_ref().expect("our own training tells");
+    assert!(domain.outside.is_some_and(|share| share <= FALSE_ALARMS), "{:?}", domain.outside);
 }
 
 #[test]
