@@ -11,6 +11,7 @@ mod predict;
 mod replay;
 mod report;
 mod stage;
+mod training;
 
 use anyhow::{Result, bail};
 
@@ -23,8 +24,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measures one part.
 type Measure = fn() -> Result<Section>;
 
-const PARTS: [(&str, Measure); 7] = [
+const PARTS: [(&str, Measure); 8] = [
     ("forest", forest::measure),
+    ("training", training::measure),
     ("pipeline", pipeline::measure),
     ("replay", replay::measure),
     ("memory", memory::measure),

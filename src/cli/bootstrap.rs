@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use models::artefact::Artefact;
 use models::train::Options;
@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     /// Directory for latest.onnx and latest.json (default: that of model.path).
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Where to write the reliability diagram of the test part, as SVG.
+    #[arg(long, value_name = "F")]
+    picture: Option<PathBuf>,
     /// Number of trees.
     #[arg(long, default_value_t = Options::default().trees)]
     trees: usize,
@@ -43,6 +46,12 @@ pub(super) fn run(arguments: &Arguments, config: &Config, json: bool) -> Result<
     let artefact = train(&tables, &blueprint, &Options { trees, depth, seed, ..Options::default() })?;
     let path = arguments.out.as_ref().map_or_else(|| config.model.clone(), |out| out.join("latest.onnx"));
     artefact.save(&path)?;
+    if let Some(picture) = &arguments.picture {
+        let tested = artefact.card.calibration.as_ref().and_then(|calibration| calibration.test.as_ref());
+        let tested = tested.context("the model has no calibration with a test part to draw")?;
+        std::fs::write(picture, crate::picture::reliability(tested))
+            .with_context(|| format!("{}", picture.display()))?;
+    }
     if json {
         println!("{}", serde_json::to_string_pretty(&artefact.card)?);
     } else {

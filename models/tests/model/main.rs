@@ -3,6 +3,7 @@
 mod artefact;
 mod clear;
 mod drift;
+mod elsewhere;
 mod fleet;
 mod support;
 mod tables;
