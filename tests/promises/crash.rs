@@ -1,162 +1,34 @@
-//! No acknowledged reading is lost, doubled or moved: the program is killed ten times at random moments under load, and its log is then
-//! held against the ledger of what was sent. A second server that never crashed and was told the same must have the same twins.
+//! No acknowledged reading is lost, doubled or moved: the program is killed at random moments under load, and in the midst of a recovery, a
+//! snapshot, a backup and of retention; its log is then held against the ledger of what was sent. A second server that never crashed and
+//! was told the same must have the same twins.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::answers::Client;
-use crate::home::{Home, Server};
-use crate::readings::{STEP, failing, ndjson, now, sound};
+use crate::faults;
+use crate::home::Home;
+use crate::ledger::{Producer, Random, check_ledger, check_states, load_and_kill, producers, runs, seed};
+use crate::readings::{ndjson, now, series, sound};
 
-/// How often it is killed.
-const KILLS: usize = 10;
-/// The first reading's time, 2026-02-01: far enough back that no load comes to the present.
-const START: i64 = 1_769_932_800_000;
+/// How often it is killed in the tests of every commit. `make torture` asks for more.
+const KILLS: usize = 20;
+/// Kills of one log; then another one begins, so that checking stays as quick as it is.
+const KILLS_OF_ONE: usize = 20;
 const PRODUCERS: usize = 3;
-/// Locomotives of one producer; a batch has readings of all of them, so that it goes to several shards.
-const LOCOMOTIVES: usize = 4;
+/// How often it is killed while payloads are dropped.
+const KILLS_OF_RETENTION: usize = 4;
 
-/// Random numbers that a seed repeats (`SplitMix64`, Steele et al. 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
+/// In the midst of what it is killed.
+#[derive(Debug, Clone, Copy)]
+enum Midst {
+    Load,
+    Recovery,
+    Snapshot,
+    Backup,
 }
 
-/// One producer and its ledger.
-struct Producer {
-    ids: Vec<String>,
-    random: Random,
-    next_at: i64,
-    /// What was acknowledged, in the order in which it was sent.
-    acknowledged: Vec<Value>,
-    /// What was sent and not answered: it is sent again until it is, as every producer does.
-    pending: Vec<Value>,
-    /// Batches that the log had wholly or partly, though their answer was never heard.
-    known_already: usize,
-}
-
-impl Producer {
-    fn new(number: usize, seed: u64) -> Self {
-        let ids = (0..LOCOMOTIVES).map(|index| format!("CC-{number}{index}")).collect();
-        let random = Random(seed.wrapping_add(number as u64 + 1));
-        Self { ids, random, next_at: START, acknowledged: Vec::new(), pending: Vec::new(), known_already: 0 }
-    }
-
-    fn batch(&mut self) -> Vec<Value> {
-        let mut readings = Vec::new();
-        for _ in 0..=self.random.below(8) {
-            for id in &self.ids {
-                let make = if self.next_at / (STEP * 40) % 3 == 2 { failing } else { sound };
-                readings.push(make(id, self.next_at));
-            }
-            self.next_at += STEP;
-        }
-        readings
-    }
-
-    /// Sends until the connection breaks.
-    fn produce(&mut self, client: &Client) {
-        loop {
-            if self.pending.is_empty() {
-                self.pending = self.batch();
-            }
-            let (kind, body) = if self.random.below(2) == 0 {
-                ("application/x-ndjson", ndjson(&self.pending))
-            } else {
-                ("application/json", Value::from(self.pending.clone()).to_string().into_bytes())
-            };
-            match client.send("POST", "/readings", &[("content-type", kind)], Some(&body)) {
-                Ok(answer) if answer.status == 202 => {
-                    let receipt = answer.json();
-                    let count = |name: &str| receipt[name].as_u64().expect("a number");
-                    assert_eq!(receipt["rejected"], json!([]), "nothing was wrong with them");
-                    assert_eq!(count("accepted") + count("duplicates"), self.pending.len() as u64, "{receipt}");
-                    self.known_already += usize::from(count("duplicates") > 0);
-                    self.acknowledged.append(&mut self.pending);
-                }
-                Ok(answer) => assert!([429, 503].contains(&answer.status), "{}", answer.text()),
-                Err(_) => return,
-            }
-        }
-    }
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("CIDP_TEST_SEED").ok();
-    let seed = given.map_or_else(|| now() as u64, |text| text.parse().expect("CIDP_TEST_SEED is a whole number"));
-    println!("CIDP_TEST_SEED={seed} repeats the moments of this run");
-    seed
-}
-
-/// Kills the server after a while, during which all producers send.
-fn load_and_kill(server: Server, producers: &mut [Producer], after: Duration) {
-    let client = server.client();
-    std::thread::scope(|scope| {
-        for producer in producers {
-            let client = client.clone();
-            scope.spawn(move || producer.produce(&client));
-        }
-        // The moment itself is what is random here; nothing is waited for.
-        std::thread::park_timeout(after);
-        server.kill();
-    });
-}
-
-/// The recorded readings of a locomotive as they were sent, from its whole history, whose versions must have no gap.
-fn recorded(client: &Client, id: &str) -> Vec<Value> {
-    let stream = client.get_with(&format!("/twins/{id}/events"), &[("accept", "application/x-ndjson")]);
-    assert_eq!(stream.status, 200, "{id}: {}", stream.text());
-    let mut readings = Vec::new();
-    for (index, line) in stream.text().lines().enumerate() {
-        let event: Value = serde_json::from_str(line).expect("a line is JSON");
-        assert_eq!(event["version"], index as u64 + 1, "{id}: versions have no gap");
-        readings.extend(event["data"]["readings"].as_array().into_iter().flatten().cloned());
-    }
-    readings
-}
-
-/// Of a reading what was sent: the values, and the time as text.
-fn values(reading: &Value) -> Vec<Value> {
-    let names = ["flow", "pressure", "vibration", "temperature", "latitude", "longitude", "speed"];
-    names.iter().map(|name| reading[name].clone()).collect()
-}
-
-fn check_ledger(client: &Client, producers: &[Producer]) {
-    for producer in producers {
-        for id in &producer.ids {
-            let sent = producer
-                .acknowledged
-                .iter()
-                .chain(&producer.pending)
-                .filter(|reading| reading["locomotive_id"] == **id);
-            let sent: Vec<_> = sent.collect();
-            let least = producer.acknowledged.iter().filter(|reading| reading["locomotive_id"] == **id).count();
-            let found = if least == 0 && client.get(&format!("/twins/{id}")).status == 404 {
-                Vec::new()
-            } else {
-                recorded(client, id)
-            };
-            assert!(found.len() >= least, "{id}: {least} readings were acknowledged, {} are there", found.len());
-            assert!(found.len() <= sent.len(), "{id}: {} readings were sent, {} are there", sent.len(), found.len());
-            for (index, (sent, found)) in sent.iter().zip(&found).enumerate() {
-                assert_eq!(values(sent), values(found), "{id}: reading {index} is another one");
-                assert_eq!(found["late"], false, "{id}: reading {index} is out of order");
-            }
-        }
-    }
-}
+const MIDSTS: [Midst; 4] = [Midst::Load, Midst::Recovery, Midst::Snapshot, Midst::Backup];
 
 /// What a twin says of its machine, without what belongs to one log alone (versions, positions) or to the clock of its arrival.
 fn machine(twin: &Value) -> Value {
@@ -177,24 +49,76 @@ fn machine(twin: &Value) -> Value {
 }
 
 #[test]
-fn ten_kills_lose_nothing_and_double_nothing() {
-    let seed = seed();
-    let mut random = Random(seed);
+fn kills_lose_nothing_and_double_nothing() {
+    let seed = seed("kills");
+    let kills = runs(KILLS);
+    for (round, first) in (0..kills).step_by(KILLS_OF_ONE).enumerate() {
+        kills_of_one_log(seed.wrapping_add(round as u64), KILLS_OF_ONE.min(kills - first));
+    }
+}
+
+fn kills_of_one_log(seed: u64, kills: usize) {
     let home = Home::new();
-    let mut producers: Vec<_> = (0..PRODUCERS).map(|number| Producer::new(number, seed)).collect();
-    for kill in 0..KILLS {
-        if kill % 3 == 2 {
-            // A recovery may be cut off as well.
-            home.start_and_kill(Duration::from_millis(random.below(250)));
-        }
-        let server = home.serve();
-        check_ledger(&server.client(), &producers);
-        let after = Duration::from_millis(20 + random.below(1_200));
-        load_and_kill(server, &mut producers, after);
+    let mut producers = producers(PRODUCERS, seed);
+    for kill in 0..kills {
+        // Each kill has random numbers of its own, so that one can be told from the printed line alone.
+        let mut random = Random(seed.wrapping_mul(1_000).wrapping_add(kill as u64));
+        let midst = MIDSTS[kill % MIDSTS.len()];
+        let after = Duration::from_millis(20 + random.below(700));
+        println!("kill {kill}, seed {seed}: {midst:?} after {after:?}");
+        kill_once(&home, midst, after, &mut random, &mut producers, kill);
     }
     let acknowledged: usize = producers.iter().map(|producer| producer.acknowledged.len()).sum();
-    assert!(acknowledged > 1_000, "only {acknowledged} readings were acknowledged: this was no load");
+    assert!(acknowledged > 50 * kills, "only {acknowledged} readings were acknowledged: this was no load");
+    compare_with_one_that_never_crashed(&home, producers);
+}
 
+fn kill_once(
+    home: &Home,
+    midst: Midst,
+    after: Duration,
+    random: &mut Random,
+    producers: &mut [Producer],
+    kill: usize,
+) {
+    if matches!(midst, Midst::Recovery) {
+        home.start_and_kill(Duration::from_millis(random.below(250)));
+    }
+    let server = home.serve();
+    let client = server.client();
+    check_ledger(&client, producers);
+    check_states(&client, producers);
+    match midst {
+        Midst::Load | Midst::Recovery => load_and_kill(server, producers, after),
+        // The clean end writes a snapshot of every shard.
+        Midst::Snapshot => std::thread::scope(|scope| {
+            for producer in producers {
+                let client = client.clone();
+                scope.spawn(move || producer.produce(&client));
+            }
+            std::thread::park_timeout(after);
+            server.stop_and_kill(Duration::from_millis(random.below(120)));
+        }),
+        Midst::Backup => {
+            let file = home.path().join(format!("kill-{kill}.cidp"));
+            let path = file.display().to_string();
+            let outcome = std::thread::scope(|scope| {
+                let backup = scope.spawn(|| home.run(&["log", "backup", &path]));
+                load_and_kill(server, producers, after);
+                backup.join().expect("the command ended")
+            });
+            // A backup is there whole, or it is not there.
+            assert_eq!(outcome.code == Some(0), file.exists(), "{}{}", outcome.stdout, outcome.stderr);
+            if file.exists() {
+                let mut elsewhere = Home::new();
+                elsewhere.set("CIDP_LOG__DIRECTORY", elsewhere.path().join("log").display());
+                elsewhere.run(&["log", "restore", &path]).succeeded();
+            }
+        }
+    }
+}
+
+fn compare_with_one_that_never_crashed(home: &Home, mut producers: Vec<Producer>) {
     let server = home.serve();
     let client = server.client();
     check_ledger(&client, &producers);
@@ -209,7 +133,8 @@ fn ten_kills_lose_nothing_and_double_nothing() {
     }
     check_ledger(&client, &producers);
     println!(
-        "{acknowledged} readings over {KILLS} kills; {} batches were durable before their answer was lost",
+        "{} readings; {} batches were durable before their answer was lost",
+        producers.iter().map(|producer| producer.acknowledged.len()).sum::<usize>(),
         producers.iter().map(|producer| producer.known_already).sum::<usize>()
     );
 
@@ -244,4 +169,71 @@ fn ten_kills_lose_nothing_and_double_nothing() {
             );
         }
     }
+}
+
+/// Sixty days ago readings came in; today's server drops them, and is killed in the midst of it. The twins stay what they were, the chain
+/// holds, and in the end nothing is left to drop.
+#[test]
+fn kills_while_payloads_are_dropped_change_no_state() {
+    const DAYS: i64 = 60;
+    let seed = seed("kills while payloads are dropped");
+    let mut home = Home::new();
+    faults::shift_clock(&mut home, -DAYS * 86_400);
+    let then = now() - DAYS * 86_400_000;
+    let server = home.serve();
+    let ids: Vec<_> = (0..6).map(|number| format!("CC-{number}")).collect();
+    for readings in [(20_000_000, 2_000), (9_000_000, 1_000)].map(|(ago, count)| (then - ago, count)) {
+        for id in &ids {
+            let readings = series(sound, id, readings.0, readings.1);
+            server.client().post_bytes("/readings", "application/x-ndjson", &ndjson(&readings)).expect(202);
+        }
+    }
+    let first = server.client().get("/twins/CC-1?version=1").expect(200)["commissioned_at"].clone();
+    let first = first.as_str().expect("a moment").to_owned();
+    server.stop("TERM");
+    let before = states(&home, &ids);
+
+    faults::shift_clock(&mut home, 0);
+    home.set("CIDP_LOG__RETENTION_DAYS", 30);
+    for kill in 0..runs(KILLS_OF_RETENTION) {
+        let mut random = Random(seed.wrapping_add(kill as u64));
+        let after = Duration::from_millis(150 + random.below(450));
+        println!("kill {kill}, seed {seed}: retention after {after:?}");
+        home.start_and_kill(after);
+        let repaired = home.run(&["log", "repair"]);
+        assert!(repaired.succeeded().contains("the chain is whole"), "{}", repaired.stdout);
+    }
+    let server = home.serve();
+    let client = server.client();
+    let dropped = || {
+        let stats = client.get("/log/stats").text();
+        let stats: Value = serde_json::from_str(stats.lines().last().unwrap_or_default()).expect("JSON");
+        (stats["disk"]["reclaimable"] == 0).then_some(stats)
+    };
+    let stats = crate::home::until(Duration::from_mins(1), "everything old is dropped", dropped);
+    let telemetry = stats["kinds"].as_array().into_iter().flatten().find(|kind| kind["kind"] == "TelemetryRecorded");
+    let telemetry = telemetry.expect("there is telemetry");
+    assert_eq!((&telemetry["dropped"], &telemetry["bytes"]), (&telemetry["records"], &json!(0)), "{stats:#}");
+    assert!(stats["disk"]["reclaimed"].as_u64() > Some(0) && stats["readings"] == 18_000, "{stats:#}");
+
+    // What is older than the horizon is gone and says so; what the log decided then is still there.
+    for path in ["/twins/CC-1", "/fleet"] {
+        client.get(&format!("{path}?at={first}")).problem(410, "gone");
+    }
+    client.get("/twins/CC-1?version=2").problem(410, "gone");
+    server.stop("TERM");
+    let after = states(&home, &ids);
+    for ((id, before), after) in ids.iter().zip(&before).zip(&after) {
+        assert_eq!(machine(before)["sensors"], machine(after)["sensors"], "{id}");
+        assert_eq!(before["last_reading_at"], after["last_reading_at"], "{id}");
+    }
+}
+
+/// The newest state of each twin, read from the log itself.
+fn states(home: &Home, ids: &[String]) -> Vec<Value> {
+    let state = |id: &String| {
+        let replayed = home.run(&["replay", "--at", &(now() + 1_000).to_string(), id, "--json"]);
+        serde_json::from_str(replayed.succeeded()).expect("JSON")
+    };
+    ids.iter().map(state).collect()
 }

@@ -303,6 +303,15 @@ impl Server {
         assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
     }
 
+    /// Asks it to end, and kills it a moment later, in the midst of that or after it.
+    pub(crate) fn stop_and_kill(self, after: Duration) {
+        let id = self.running.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("kill is there");
+        assert!(sent.success(), "the server still runs");
+        std::thread::park_timeout(after);
+        self.kill();
+    }
+
     /// Ends it as a power cut would: SIGKILL.
     pub(crate) fn kill(mut self) {
         self.running.child.kill().expect("our own child");

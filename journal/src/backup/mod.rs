@@ -18,7 +18,8 @@
 //! snapshot  = kind 3: length unpacked (4) · zlib of: varint shard, position · signed varint append time · varint length of the manifest
 //!             · manifest · varint count · entry…; one that is large comes in several frames with the same head
 //! entry     = varint length of the id · id · varint version · varint length of the state · state
-//! texts     = kind 4: length unpacked (4) · zlib of: varint count · (varint length · id · varint length · text)…
+//! texts     = kind 4: length unpacked (4) · zlib of: varint count · (varint length · id · varint length · text)…; all that were kept when
+//!             the file was made, in an increment too; none of these frames where they were left out
 //! end       = kind 255, the last frame: records (8) · texts (8) in this file; its seal is the backup's id
 //! ```
 //!

@@ -205,11 +205,15 @@ impl Writer {
 
     async fn more_texts(&mut self, after: Option<String>) -> Result<(), BackupError> {
         let texts = self.journal.erasables(after.as_deref(), FRAME_TEXTS).await?;
-        let Some((last, _)) = texts.last() else {
-            self.stage = Stage::End;
-            return Ok(());
+        self.stage = match texts.last() {
+            Some((last, _)) => Stage::Texts { after: Some(last.clone()) },
+            // One frame is always there, so that a backup without any text differs from one that leaves them out.
+            None if after.is_none() => Stage::End,
+            None => {
+                self.stage = Stage::End;
+                return Ok(());
+            }
         };
-        self.stage = Stage::Texts { after: Some(last.clone()) };
         self.texts += texts.len() as u64;
         self.put(frame::TEXTS, move || Ok(frame::pack(&frame::put_texts(&texts))?)).await
     }

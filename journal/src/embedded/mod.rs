@@ -3,6 +3,7 @@
 mod committer;
 mod directory;
 mod head;
+mod head_before;
 mod index;
 mod layout;
 mod restore;

@@ -67,7 +67,7 @@ pub struct Restore {
     last: Option<(BackupId, Preamble)>,
     /// The snapshots at the horizons, of the last backup that had them.
     snapshots: BTreeMap<ShardId, Snapshot>,
-    /// Those of the last backup alone: what was erased before it was made stays erased.
+    /// Those of the last backup that has them: what was erased before it was made stays erased.
     texts: Vec<(String, String)>,
 }
 
@@ -110,7 +110,7 @@ impl Restore {
                 return Err(BackupError::Gap { base, before: id_text(&before) }.into());
             }
         }
-        self.texts.clear();
+        let mut texts = None;
         while let Some(part) = backup.next_part()? {
             match part {
                 Part::Records(records) => self.log.shared.take_over(&records).await?,
@@ -120,9 +120,12 @@ impl Restore {
                         self.snapshots.insert(part.shard, part);
                     }
                 },
-                Part::Texts(texts) => self.texts.extend(texts),
+                Part::Texts(more) => texts.get_or_insert_with(Vec::new).extend(more),
             }
             progress(backup.position());
+        }
+        if let Some(texts) = texts {
+            self.texts = texts;
         }
         let summary = backup.summary();
         self.last = Some((summary.id, summary.preamble.clone()));

@@ -100,6 +100,7 @@ async fn increments_go_on_from_one_another() {
     let end = append(claim.opened_at, "C").await;
     journal.erase("note-1").await.expect("erased");
     let (second, second_summary) = written(&journal, Some(&first_summary), true).await;
+    journal.put_erasable("note-2", "vu par Paul").await.expect("kept");
     append(end, "D").await;
     let (third, third_summary) = written(&journal, Some(&second_summary), false).await;
     assert_eq!((second_summary.records, third_summary.records), (2, 1));
@@ -110,6 +111,7 @@ async fn increments_go_on_from_one_another() {
     let log = open(&place("whole")).expect("opened");
     assert_eq!(all(&log).await, all(&*journal).await);
     assert_eq!(log.erasable("note-1").await, Ok(None), "what was erased before the last backup stays erased");
+    assert_eq!(log.erasable("note-2").await, Ok(None), "the last backup leaves texts out");
     log.close().await;
 
     let gap = restored(&place("gap"), &[&first, &third]).await.expect_err("the second is missing");
