@@ -7,7 +7,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 PROGRAM := $(CARGO_TARGET_DIR)/release/cidp
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check bench fmt clean
+.PHONY: help build run test torture fuzz check bench fmt clean
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,12 @@ run: build ## build and serve a simulated fleet on this machine (ARGS="--config 
 
 test: ## install what is missing, run every check and every test, print the seconds of each step
 	@tools/test all
+
+torture: ## the tests of crashes, failing disks and damaged files, so many times over (TIMES=25: 500 kills; hours)
+	@tools/test torture $(TIMES)
+
+fuzz: ## fuzz everything that reads bytes from elsewhere, each target for a while (SECONDS_EACH=60); install what is missing
+	@tools/fuzz $(SECONDS_EACH)
 
 check: ## the checks alone: format, spelling, scripts, clippy, licences, known vulnerabilities
 	@tools/test check

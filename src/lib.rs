@@ -7,6 +7,8 @@ pub mod breaker;
 pub mod cli;
 pub mod client;
 pub mod config;
+#[cfg(test)]
+mod corpus;
 pub mod dead_letters;
 pub mod http;
 pub mod keeping;

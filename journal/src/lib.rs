@@ -10,6 +10,8 @@ mod block;
 pub mod conformance;
 pub mod embedded;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hash;
 pub mod kinds;
 pub mod memory;

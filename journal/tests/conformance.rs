@@ -6,6 +6,8 @@
 mod audit;
 #[path = "conformance/backup.rs"]
 mod backup;
+#[path = "conformance/damage.rs"]
+mod damage;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -27,7 +27,7 @@ const fn yes() -> bool {
 pub struct Since {
     /// Its id, 64 hexadecimal digits.
     pub id: String,
-    /// Where it ends, shard by shard.
+    /// Where it ends: each shard in order, then the log `fleet`.
     pub shards: Vec<End>,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use journal::embedded::{EmbeddedJournal, Space};
 use journal::error::ReadError;
 use journal::kinds::SHARD_OPENED;
-use journal::port::{Horizon, Journal, Millis, Record};
+use journal::port::{FLEET, Horizon, Journal, Millis, Record, logs};
 use serde::{Deserialize, Serialize};
 use twin::codec::{self, kind};
 use twin::event::ShardEvent;
@@ -85,11 +85,11 @@ pub struct DiskStats {
     pub reclaimable: u64,
 }
 
-/// One shard.
+/// One shard, or the log `fleet`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShardStats {
-    /// Its number.
-    pub shard: u16,
+    /// Its number, or `fleet` for the log beside the shards.
+    pub shard: String,
     /// Its records.
     pub records: u64,
     /// The last position whose payload may have been dropped; 0 where none was.
@@ -104,7 +104,8 @@ pub struct Survey {
     /// Telemetry appended before this can be dropped; `None` keeps it for ever.
     keep_from: Option<Millis>,
     ends: Vec<u64>,
-    at: (u16, u64),
+    /// Which of the logs, and where in it.
+    at: (usize, u64),
     read: u64,
     kinds: BTreeMap<u16, KindStats>,
     readings: u64,
@@ -116,7 +117,7 @@ impl Survey {
     /// Begins a pass over what is durable now. `keep_from` is the moment before which retention drops telemetry.
     pub async fn begin(log: Arc<EmbeddedJournal>, keep_from: Option<Millis>) -> Result<Self, ReadError> {
         let mut ends = Vec::new();
-        for shard in 0..log.shards() {
+        for shard in logs(log.shards()) {
             ends.push(log.head(shard).await?.sequence);
         }
         let (kinds, readings, reclaimable) = (BTreeMap::new(), 0, 0);
@@ -130,12 +131,12 @@ impl Survey {
 
     /// Reads on; `false` when everything was read.
     pub async fn step(&mut self) -> Result<bool, ReadError> {
-        let (shard, from) = self.at;
-        let Some(&end) = self.ends.get(usize::from(shard)) else {
+        let (place, from) = self.at;
+        let Some((shard, &end)) = logs(self.log.shards()).zip(&self.ends).nth(place) else {
             return Ok(false);
         };
         if from > end {
-            self.at = (shard + 1, 1);
+            self.at = (place + 1, 1);
             return Ok(true);
         }
         let most = PAGE_RECORDS.min((end - from + 1) as usize);
@@ -154,11 +155,12 @@ impl Survey {
         let space = self.log.space().map_err(fault)?;
         let mut shards = Vec::new();
         let (mut horizons, mut reclaimed) = (Vec::new(), 0);
-        for (shard, records) in (0..).zip(self.ends) {
+        for (shard, records) in logs(self.log.shards()).zip(self.ends) {
             let Horizon { sequence: horizon, appended_at } = self.log.horizon(shard).await?;
             horizons.extend((horizon > 0).then_some(appended_at));
             reclaimed += self.log.reclaimed(shard, kind::TELEMETRY_RECORDED).await?;
             let snapshots = self.log.snapshots(shard).await?.iter().map(|mark| mark.sequence).collect();
+            let shard = if shard == FLEET { "fleet".to_owned() } else { shard.to_string() };
             shards.push(ShardStats { shard, records, horizon, snapshots });
         }
         let mut texts = 0;

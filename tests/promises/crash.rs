@@ -73,14 +73,7 @@ fn kills_of_one_log(seed: u64, kills: usize) {
     compare_with_one_that_never_crashed(&home, producers);
 }
 
-fn kill_once(
-    home: &Home,
-    midst: Midst,
-    after: Duration,
-    random: &mut Random,
-    producers: &mut [Producer],
-    kill: usize,
-) {
+fn kill_once(home: &Home, midst: Midst, after: Duration, random: &mut Random, producers: &mut [Producer], kill: usize) {
     if matches!(midst, Midst::Recovery) {
         home.start_and_kill(Duration::from_millis(random.below(250)));
     }
@@ -188,8 +181,8 @@ fn kills_while_payloads_are_dropped_change_no_state() {
             server.client().post_bytes("/readings", "application/x-ndjson", &ndjson(&readings)).expect(202);
         }
     }
-    let first = server.client().get("/twins/CC-1?version=1").expect(200)["commissioned_at"].clone();
-    let first = first.as_str().expect("a moment").to_owned();
+    let events = server.client().get("/twins/CC-1/events?type=TelemetryRecorded&limit=1").expect(200);
+    let first = events["items"][0]["appended_at"].as_str().expect("a moment").to_owned();
     server.stop("TERM");
     let before = states(&home, &ids);
 

@@ -185,7 +185,9 @@ fn a_full_file_system_is_told_and_loses_nothing() {
     let home = Home::new();
     let place = home.path().join("log");
     let Some(_mounted) = Mounted::tmpfs(&place, "48m") else {
-        println!("NOT TESTED: this machine does not allow a tmpfs to be mounted, so that no file system could be filled");
+        println!(
+            "NOT TESTED: this machine does not allow a tmpfs to be mounted, so that no file system could be filled"
+        );
         return;
     };
     let mut producers = producers(2, 7);

@@ -129,10 +129,10 @@ pub(crate) fn seed(of: &str) -> u64 {
     seed
 }
 
-/// How many runs are asked for: `usual` in the tests of every commit, more where `CIDP_TEST_RUNS` says so (`make torture`).
+/// How many runs are asked for: `usual` in the tests of every commit, so many times more where `CIDP_TEST_TIMES` says so (`make torture`).
 pub(crate) fn runs(usual: usize) -> usize {
-    let given = std::env::var("CIDP_TEST_RUNS").ok();
-    given.map_or(usual, |text| text.parse().expect("CIDP_TEST_RUNS is a whole number"))
+    let times = std::env::var("CIDP_TEST_TIMES").ok();
+    usual * times.map_or(1, |text| text.parse().expect("CIDP_TEST_TIMES is a whole number"))
 }
 
 /// Kills the server after a while, during which all producers send.
@@ -192,7 +192,6 @@ pub(crate) fn check_ledger(client: &Client, producers: &[Producer]) {
         }
     }
 }
-
 
 /// What a live twin says is what its log says when it is folded again.
 pub(crate) fn check_states(client: &Client, producers: &[Producer]) {

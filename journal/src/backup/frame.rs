@@ -10,7 +10,9 @@ use flate2::write::ZlibEncoder;
 
 use super::{Extent, Preamble};
 use crate::hash::{self, ChainHash, Header};
-use crate::port::{Head, Horizon, Millis, Payload, Record, Sequence, ShardId, Snapshot, SnapshotEntry, Stream};
+use crate::port::{
+    self, FLEET, Head, Horizon, Millis, Payload, Record, Sequence, ShardId, Snapshot, SnapshotEntry, Stream,
+};
 use crate::varint;
 
 pub(super) const MAGIC: &[u8; 8] = b"CIDP-LOG";
@@ -49,11 +51,11 @@ pub(super) fn head(kind: u8, length: usize) -> [u8; 5] {
 }
 
 pub(super) fn put_preamble(preamble: &Preamble) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 + preamble.shards.len() * EXTENT);
+    let mut out = Vec::with_capacity(64 + preamble.logs.len() * EXTENT);
     out.extend_from_slice(&preamble.made_at.to_be_bytes());
     out.extend_from_slice(&preamble.base.unwrap_or_default());
-    out.extend_from_slice(&(preamble.shards.len() as u16).to_be_bytes());
-    for Extent { begin, end, horizon } in &preamble.shards {
+    out.extend_from_slice(&preamble.shards().to_be_bytes());
+    for Extent { begin, end, horizon } in &preamble.logs {
         for mark in [begin, end] {
             out.extend_from_slice(&mark.sequence.to_be_bytes());
             out.extend_from_slice(&mark.hash);
@@ -70,20 +72,21 @@ pub(super) fn take_preamble(mut body: &[u8]) -> Option<Preamble> {
     let made_at = i64::from_be_bytes(array(rest)?);
     let base: [u8; 32] = array(rest)?;
     let count = u16::from_be_bytes(array(rest)?);
-    if count == 0 || rest.len() != usize::from(count) * EXTENT {
+    let logs = usize::from(count) + 1;
+    if count == 0 || count == FLEET || rest.len() != logs * EXTENT {
         return None;
     }
-    let mut shards = Vec::with_capacity(usize::from(count));
-    for _ in 0..count {
+    let mut extents = Vec::with_capacity(logs);
+    for _ in 0..logs {
         let (begin, end) = (take_mark(rest)?, take_mark(rest)?);
         let horizon =
             Horizon { sequence: u64::from_be_bytes(array(rest)?), appended_at: i64::from_be_bytes(array(rest)?) };
         if begin.sequence > end.sequence {
             return None;
         }
-        shards.push(Extent { begin, end, horizon });
+        extents.push(Extent { begin, end, horizon });
     }
-    Some(Preamble { made_at, base: (base != [0; 32]).then_some(base), shards })
+    Some(Preamble { made_at, base: (base != [0; 32]).then_some(base), logs: extents })
 }
 
 fn take_mark(rest: &mut &[u8]) -> Option<Head> {
@@ -164,9 +167,10 @@ pub(super) fn take_records(plain: &Bytes, ends: &[Head]) -> Result<Vec<Record>, 
     let short = || (None, "the records end too early".to_owned());
     let mut number = || varint::take(&mut rest).ok_or_else(short);
     let (shard, first, count) = (number()?, number()?, number()?);
-    let end = usize::try_from(shard).ok().and_then(|shard| ends.get(shard));
-    let end = end.ok_or_else(|| (None, format!("expected a shard below {}, got {shard}", ends.len())))?;
-    let shard = shard as ShardId;
+    let shards = ends.len().saturating_sub(1);
+    let known = ShardId::try_from(shard).ok().and_then(|shard| Some((shard, port::place(shard, shards as ShardId)?)));
+    let (shard, place) = known.ok_or_else(|| (None, format!("expected a shard below {shards}, got {shard}")))?;
+    let end = &ends[place];
     let at = |sequence: Sequence, message: &str| (Some((shard, sequence)), message.to_owned());
     if Some(first) != end.sequence.checked_add(1) || count == 0 || count > plain.len() as u64 {
         return Err(at(end.sequence.saturating_add(1), &format!("expected this record, got {count} from {first} on")));

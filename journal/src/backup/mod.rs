@@ -8,16 +8,17 @@
 //! frame     = kind (1) · length of body (4) · body · seal (32)
 //! seal      = BLAKE3(seal before ‖ kind ‖ length ‖ body); before the first frame: BLAKE3 of the first 10 bytes of the file
 //! preamble  = kind 1, the first frame: made at (8, signed, ms) · id of the backup it goes on from (32, zeros: from the beginning)
-//!             · number of shards (2) · per shard: begin, end, horizon
+//!             · number of shards (2) · for each shard in order, then for the log `fleet`: begin, end, horizon
 //! begin, end= position (8) · chain hash (32) · append time (8): the records after `begin` up to and with `end` are in the file
 //! horizon   = position (8) · append time (8): up to there payloads may have been dropped
-//! records   = kind 2: length unpacked (4) · zlib of: varint shard, first position, count · record… · chain hash after the last (32)
+//! records   = kind 2: length unpacked (4) · zlib of: varint shard (65535: the log `fleet`), first position, count · record… · chain hash after the last (32)
 //! record    = signed varint append time minus that of the record before it in the frame (0 for the first) · varint kind · signed varints
 //!             earliest event time minus append time, latest minus earliest · varint length of the id (0: a record of the shard) · id
 //!             · varint version · then varint 0 and the BLAKE3 of a dropped payload (32), or varint length + 1 and the payload
 //! snapshot  = kind 3: length unpacked (4) · zlib of: varint shard, position · signed varint append time · varint length of the manifest
 //!             · manifest · varint count · entry…; one that is large comes in several frames with the same head
-//! entry     = varint length of the id · id · varint version · varint length of the state · state
+//! entry     = varint length of the id · id · varint version · varint position of that version · varint length of
+//!             the state · state
 //! texts     = kind 4: length unpacked (4) · zlib of: varint count · (varint length · id · varint length · text)…; all that were kept when
 //!             the file was made, in an increment too; none of these frames where they were left out
 //! end       = kind 255, the last frame: records (8) · texts (8) in this file; its seal is the backup's id
@@ -26,6 +27,7 @@
 //! The chain hash of a record is that of [`crate::hash`]; a reader recomputes it from `begin` on.
 
 mod frame;
+pub(crate) mod fuzz;
 mod read;
 mod write;
 
@@ -33,7 +35,7 @@ pub use read::{Part, Reader};
 pub use write::{Base, Writer};
 
 use crate::error::ReadError;
-use crate::port::{Head, Horizon, Millis, Sequence, ShardId};
+use crate::port::{self, Head, Horizon, Millis, Sequence, ShardId};
 
 /// Name of a backup: the seal of its last frame.
 pub type BackupId = [u8; 32];
@@ -45,11 +47,11 @@ pub struct Preamble {
     pub made_at: Millis,
     /// The backup that it goes on from; `None` for one from the beginning.
     pub base: Option<BackupId>,
-    /// Every shard of the log.
-    pub shards: Vec<Extent>,
+    /// Every log in the order of [`crate::port::logs`]: the shards, then the log `fleet`.
+    pub logs: Vec<Extent>,
 }
 
-/// What a backup holds of one shard: the records after `begin` up to and with `end`.
+/// What a backup holds of one log: the records after `begin` up to and with `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     /// The end of the backup before; position 0 in one from the beginning.
@@ -63,7 +65,17 @@ pub struct Extent {
 impl Preamble {
     /// Number of records in the file.
     pub fn records(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.end.sequence - shard.begin.sequence).sum()
+        self.logs.iter().map(|log| log.end.sequence - log.begin.sequence).sum()
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> ShardId {
+        self.logs.len().saturating_sub(1) as ShardId
+    }
+
+    /// Every log by its number.
+    pub fn extents(&self) -> impl Iterator<Item = (ShardId, &Extent)> {
+        port::logs(self.shards()).zip(&self.logs)
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::frame::{self, OPENING};
 use super::{BackupError, Preamble, Summary};
-use crate::port::{Head, Record, Snapshot};
+use crate::port::{self, Head, Record, Snapshot};
 
 /// A part of a backup, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +53,7 @@ impl<R: Read> Reader<R> {
             return Err(BackupError::Format { found, known: frame::FORMAT });
         }
         let seal = *blake3::hash(&opening).as_bytes();
-        let preamble = Preamble { made_at: 0, base: None, shards: Vec::new() };
+        let preamble = Preamble { made_at: 0, base: None, logs: Vec::new() };
         let position = OPENING as u64;
         let mut reader = Self { input, preamble, ends: Vec::new(), seal, position, records: 0, texts: 0, over: false };
         let (at, kind, body) = reader.frame()?;
@@ -62,7 +62,7 @@ impl<R: Read> Reader<R> {
             return Err(damaged("expected the preamble"));
         }
         reader.preamble = frame::take_preamble(&body).ok_or_else(|| damaged("the preamble cannot be decoded"))?;
-        reader.ends = reader.preamble.shards.iter().map(|shard| shard.begin).collect();
+        reader.ends = reader.preamble.logs.iter().map(|log| log.begin).collect();
         Ok(reader)
     }
 
@@ -94,16 +94,18 @@ impl<R: Read> Reader<R> {
                     Some((shard, sequence)) => BackupError::Chain { position, shard, sequence, message },
                     None => damaged(message),
                 })?;
-                if let Some(last) = records.last() {
-                    let Record { sequence, hash, appended_at, .. } = *last;
-                    self.ends[usize::from(last.shard)] = Head { sequence, hash, appended_at };
+                if let Some(&Record { shard, sequence, hash, appended_at, .. }) = records.last()
+                    && let Some(place) = port::place(shard, self.preamble.shards())
+                {
+                    self.ends[place] = Head { sequence, hash, appended_at };
                 }
                 self.records += records.len() as u64;
                 Ok(Some(Part::Records(records)))
             }
             frame::SNAPSHOT => {
                 let snapshot = frame::take_snapshot(&frame::unpack(&body).map_err(damaged)?);
-                let snapshot = snapshot.filter(|snapshot| usize::from(snapshot.shard) < self.ends.len());
+                let snapshot =
+                    snapshot.filter(|snapshot| port::place(snapshot.shard, self.preamble.shards()).is_some());
                 Ok(Some(Part::Snapshot(snapshot.ok_or_else(|| malformed("a snapshot"))?)))
             }
             frame::TEXTS => {
@@ -140,9 +142,9 @@ impl<R: Read> Reader<R> {
             let found = (self.records, self.texts);
             return Err(damaged(format!("expected {found:?} records and texts at the end, got {counts:?}")));
         }
-        for (shard, (end, extent)) in self.ends.iter().zip(&self.preamble.shards).enumerate() {
+        for ((shard, extent), end) in self.preamble.extents().zip(&self.ends) {
             if *end != extent.end {
-                let (shard, sequence) = (shard as u16, end.sequence + 1);
+                let sequence = end.sequence + 1;
                 let message = format!("expected the records up to {}", extent.end.sequence);
                 return Err(BackupError::Chain { position, shard, sequence, message });
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{BackupError, BackupId, Extent, Preamble, Summary, frame};
 use crate::hash::GENESIS;
-use crate::port::{Head, Journal, Millis, Record, Sequence, Snapshot};
+use crate::port::{self, Head, Journal, Millis, Record, Sequence, ShardId, Snapshot};
 
 /// Payload of one frame of records.
 const FRAME_BYTES: usize = 256 << 10;
@@ -23,22 +23,22 @@ const FRAME_TEXTS: usize = 256;
 pub struct Base {
     /// Its id.
     pub id: BackupId,
-    /// Where it ends, shard by shard.
+    /// Where it ends, log by log in the order of [`port::logs`].
     pub ends: Vec<Head>,
 }
 
 impl Base {
     /// The base that a whole backup is for the next one.
     pub fn of(summary: &Summary) -> Self {
-        Self { id: summary.id, ends: summary.preamble.shards.iter().map(|shard| shard.end).collect() }
+        Self { id: summary.id, ends: summary.preamble.logs.iter().map(|log| log.end).collect() }
     }
 }
 
 /// What comes next.
 enum Stage {
     Opening,
-    Records { shard: usize, from: Sequence },
-    Snapshots { shard: usize },
+    Records { log: usize, from: Sequence },
+    Snapshots { log: usize },
     Texts { after: Option<String> },
     End,
     Done,
@@ -69,16 +69,16 @@ impl Writer {
         with_texts: bool,
         now: Millis,
     ) -> Result<Self, BackupError> {
-        let count = usize::from(journal.shards());
+        let count = usize::from(journal.shards()) + 1;
         let begins = match &base {
             Some(base) => base.ends.clone(),
             None => vec![Head { sequence: 0, hash: GENESIS, appended_at: 0 }; count],
         };
         if begins.len() != count {
-            return Err(BackupError::OtherShards { backup: begins.len(), log: count });
+            return Err(BackupError::OtherShards { backup: begins.len().saturating_sub(1), log: count - 1 });
         }
-        let mut shards = Vec::with_capacity(count);
-        for (shard, begin) in (0..journal.shards()).zip(begins) {
+        let mut logs = Vec::with_capacity(count);
+        for (shard, begin) in port::logs(journal.shards()).zip(begins) {
             // The horizon first: one that moves later belongs to the next backup.
             let horizon = journal.horizon(shard).await?;
             let end = journal.head(shard).await?;
@@ -88,9 +88,9 @@ impl Writer {
                     return Err(BackupError::OtherLog { shard, sequence: begin.sequence });
                 }
             }
-            shards.push(Extent { begin, end, horizon });
+            logs.push(Extent { begin, end, horizon });
         }
-        let preamble = Preamble { made_at: now, base: base.map(|base| base.id), shards };
+        let preamble = Preamble { made_at: now, base: base.map(|base| base.id), logs };
         let (stage, ready) = (Stage::Opening, VecDeque::new());
         Ok(Self { journal, preamble, with_texts, stage, ready, seal: [0; 32], records: 0, texts: 0, bytes: 0 })
     }
@@ -127,8 +127,8 @@ impl Writer {
                     self.stage = self.records_of(0);
                     return Ok(Some(Bytes::copy_from_slice(&opening)));
                 }
-                Stage::Records { shard, from } => self.more_records(shard, from).await?,
-                Stage::Snapshots { shard } => self.snapshot_of(shard).await?,
+                Stage::Records { log, from } => self.more_records(log, from).await?,
+                Stage::Snapshots { log } => self.snapshot_of(log).await?,
                 Stage::Texts { after } => self.more_texts(after).await?,
                 Stage::End => {
                     let mut body = self.records.to_be_bytes().to_vec();
@@ -146,40 +146,44 @@ impl Writer {
         Summary { id, preamble, records: self.records, texts: self.texts, bytes: self.bytes }
     }
 
-    fn records_of(&self, shard: usize) -> Stage {
-        match self.preamble.shards.get(shard) {
-            Some(extent) => Stage::Records { shard, from: extent.begin.sequence + 1 },
-            None => Stage::Snapshots { shard: 0 },
+    fn number(&self, log: usize) -> ShardId {
+        port::logs(self.preamble.shards()).nth(log).unwrap_or(port::FLEET)
+    }
+
+    fn records_of(&self, log: usize) -> Stage {
+        match self.preamble.logs.get(log) {
+            Some(extent) => Stage::Records { log, from: extent.begin.sequence + 1 },
+            None => Stage::Snapshots { log: 0 },
         }
     }
 
-    async fn more_records(&mut self, shard: usize, from: Sequence) -> Result<(), BackupError> {
-        let end = self.preamble.shards[shard].end.sequence;
+    async fn more_records(&mut self, log: usize, from: Sequence) -> Result<(), BackupError> {
+        let end = self.preamble.logs[log].end.sequence;
         if from > end {
-            self.stage = self.records_of(shard + 1);
+            self.stage = self.records_of(log + 1);
             return Ok(());
         }
         let most = FRAME_RECORDS.min(usize::try_from(end - from + 1).unwrap_or(usize::MAX));
-        let records = self.journal.read(shard as u16, from, most, FRAME_BYTES).await?;
+        let records = self.journal.read(self.number(log), from, most, FRAME_BYTES).await?;
         let next = records.last().map_or(end, |record| record.sequence) + 1;
         self.records += records.len() as u64;
         self.put(frame::RECORDS, move || packed_records(&records)).await?;
-        self.stage = Stage::Records { shard, from: next };
+        self.stage = Stage::Records { log, from: next };
         Ok(())
     }
 
     /// The snapshot at the horizon of a shard: what was dropped before it can be folded from there alone.
-    async fn snapshot_of(&mut self, shard: usize) -> Result<(), BackupError> {
-        let Some(extent) = self.preamble.shards.get(shard) else {
+    async fn snapshot_of(&mut self, log: usize) -> Result<(), BackupError> {
+        let Some(extent) = self.preamble.logs.get(log) else {
             self.stage = if self.with_texts { Stage::Texts { after: None } } else { Stage::End };
             return Ok(());
         };
         let horizon = extent.horizon.sequence;
-        self.stage = Stage::Snapshots { shard: shard + 1 };
+        self.stage = Stage::Snapshots { log: log + 1 };
         if horizon == 0 {
             return Ok(());
         }
-        let snapshot = self.journal.snapshot(shard as u16, horizon).await?;
+        let snapshot = self.journal.snapshot(self.number(log), horizon).await?;
         let Some(snapshot) = snapshot.filter(|snapshot| snapshot.sequence == horizon) else {
             return Ok(());
         };

@@ -5,16 +5,19 @@ use std::fs;
 use std::path::Path;
 
 use super::head::Mark;
+use crate::hash::GENESIS;
 
-/// The newer of the whole slots; `None` where the file is no such one.
-pub(super) fn marks(path: &Path, shards: usize) -> Option<Vec<Mark>> {
+/// The newer of the whole slots; `None` where the file is no such one. It had no mark of the last of `logs`, the log `fleet`.
+pub(super) fn marks(path: &Path, logs: usize) -> Option<Vec<Mark>> {
     let bytes = fs::read(path).ok()?;
-    let size = 8 + shards * 40 + 32;
+    let size = 8 + (logs - 1) * 40 + 32;
     if bytes.len() != 2 * size {
         return None;
     }
     let whole = bytes.chunks_exact(size).filter_map(slot);
-    whole.max_by_key(|(generation, _)| *generation).map(|(_, marks)| marks)
+    let (_, mut marks) = whole.max_by_key(|(generation, _)| *generation)?;
+    marks.push((0, GENESIS));
+    Some(marks)
 }
 
 fn slot(bytes: &[u8]) -> Option<(u64, Vec<Mark>)> {

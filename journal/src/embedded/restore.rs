@@ -85,7 +85,7 @@ impl Restore {
         }
         File::create(directory.join(MARK)).and_then(|mark| mark.sync_all()).map_err(fault)?;
         sync(directory).map_err(fault)?;
-        let log = EmbeddedJournal::open_even_unfinished(Options::new(directory, first.shards.len() as ShardId))?;
+        let log = EmbeddedJournal::open_even_unfinished(Options::new(directory, first.shards()))?;
         let (last, snapshots, texts) = (None, BTreeMap::new(), Vec::new());
         Ok(Self { log, directory: directory.to_owned(), last, snapshots, texts })
     }
@@ -138,7 +138,6 @@ impl Restore {
     /// # Errors
     /// `Differs`, `Append`, `Read`, `Directory`.
     pub async fn finish(self, droppable: u16) -> Result<Vec<Head>, RestoreError> {
-        let shards = self.last.as_ref().map(|(_, preamble)| preamble.shards.clone()).unwrap_or_default();
         for (id, text) in &self.texts {
             self.log.put_erasable(id, text).await?;
         }
@@ -148,7 +147,7 @@ impl Restore {
             self.log.drop_payloads(shard, droppable, up_to).await?;
         }
         let mut ends = Vec::new();
-        for (shard, extent) in (0..).zip(&shards) {
+        for (shard, extent) in self.last.iter().flat_map(|(_, preamble)| preamble.extents()) {
             let end = self.log.verify(shard, 1).await?;
             if end != extent.end {
                 let (expected, found) = (extent.end.sequence, end.sequence);

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use journal::Journal;
-use journal::backup::{Base, Reader, Summary, Writer, id_text};
+use journal::backup::{Base, Extent, Reader, Summary, Writer, id_text};
 use journal::embedded::EmbeddedJournal;
+use journal::port::{FLEET, ShardId};
 use serde_json::{Value, json};
 use twin::instant;
 
@@ -116,7 +117,8 @@ impl Out {
 }
 
 pub(super) fn json_of(file: &Path, summary: &Summary) -> Value {
-    let shard = |(number, extent): (usize, &journal::backup::Extent)| {
+    let shard = |(number, extent): (ShardId, &Extent)| {
+        let number = if number == FLEET { Value::from("fleet") } else { Value::from(number) };
         json!({
             "shard": number, "first": extent.begin.sequence + 1, "last": extent.end.sequence,
             "hash": id_text(&extent.end.hash), "horizon": extent.horizon.sequence,
@@ -126,7 +128,7 @@ pub(super) fn json_of(file: &Path, summary: &Summary) -> Value {
         "file": file.display().to_string(), "id": id_text(&summary.id), "bytes": summary.bytes,
         "made_at": instant::format(summary.preamble.made_at), "since": summary.preamble.base.as_ref().map(id_text),
         "records": summary.records, "texts": summary.texts,
-        "shards": summary.preamble.shards.iter().enumerate().map(shard).collect::<Vec<_>>(),
+        "shards": summary.preamble.extents().map(shard).collect::<Vec<_>>(),
     })
 }
 
@@ -136,7 +138,7 @@ fn tell(file: &Path, summary: &Summary, json: bool) {
         return;
     }
     let Summary { records, texts, bytes, preamble, .. } = summary;
-    println!("{}: {records} records of {} shards, {bytes} bytes, checked", file.display(), preamble.shards.len());
+    println!("{}: {records} records of {} shards, {bytes} bytes, checked", file.display(), preamble.shards());
     println!("  id {}", id_text(&summary.id));
     if *texts > 0 {
         println!("  It holds {texts} names, notes and comments: what is erased in the log later stays in this file.");

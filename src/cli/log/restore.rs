@@ -51,10 +51,11 @@ async fn restore(files: &[std::path::PathBuf], config: &Config, json: bool) -> R
         );
     } else {
         let records: u64 = ends.iter().map(|end| end.sequence).sum();
-        println!("{directory}: {records} records in {} shards, the chain is that of the backup", ends.len());
+        println!("{directory}: {records} records in {} shards, the chain is that of the backup", ends.len() - 1);
     }
-    if ends.len() != usize::from(config.shards) {
-        eprintln!("This log has {} shards: set log.shards = {} before `cidp serve`.", ends.len(), ends.len());
+    let shards = ends.len() - 1;
+    if shards != usize::from(config.shards) {
+        eprintln!("This log has {shards} shards: set log.shards = {shards} before `cidp serve`.");
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ fn of_server(client: &Client) -> Result<LogStats> {
 fn tell(stats: &LogStats) {
     let LogStats { records, readings, disk, kinds, shards, .. } = stats;
     let or_none = |moment: &Option<String>| moment.clone().unwrap_or_else(|| "-".to_owned());
-    println!("{records} records, {readings} readings, {} shards", shards.len());
+    println!("{records} records, {readings} readings, {} shards", shards.len() - 1);
     println!("  from {} to {}", or_none(&stats.oldest), or_none(&stats.newest));
     match &stats.horizon {
         Some(horizon) => println!("  telemetry is kept from {horizon} on; earlier moments cannot be asked for"),
