@@ -60,7 +60,7 @@ pub fn verify(files: &[PathBuf], basis: &Basis, report: Report) -> Result<()> {
                 file.display()
             );
         }
-        for shard in 0..preamble.shards.len() as ShardId {
+        for (shard, _) in preamble.extents() {
             if before.is_none() {
                 shards.insert(shard, verification.shard(shard));
             }
@@ -86,7 +86,7 @@ pub fn verify(files: &[PathBuf], basis: &Basis, report: Report) -> Result<()> {
                 wait(verification.close(shard, looked_at, Err(finding)))?;
                 continue;
             }
-            let of = preamble.shards.get(usize::from(shard)).map_or(0, |extent| extent.end.sequence);
+            let of = preamble.extents().find(|(log, _)| *log == shard).map_or(0, |(_, extent)| extent.end.sequence);
             wait(verification.progress(audit, shard, of))?;
         }
         before = Some(reader.summary().id);
