@@ -60,7 +60,7 @@ pub(crate) fn events(bytes: &[u8]) {
     drop(journal::kinds::ShardOpened::from_payload(payload));
 }
 
-/// Stored blocks of records and rows of the index.
+/// Stored blocks of records.
 pub(crate) fn blocks(bytes: &[u8]) {
     journal::fuzz::block(bytes);
 }

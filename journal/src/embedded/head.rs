@@ -15,7 +15,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::head_before;
 use crate::hash::{ChainHash, GENESIS};
 use crate::port::Sequence;
 
@@ -75,10 +74,7 @@ impl HeadFile {
     /// Opens the file at the newest of its whole slots; `None` where there is no file, or no whole slot in it.
     pub(super) fn open(path: &Path, shards: usize) -> io::Result<Option<Self>> {
         match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => match (Self::at(Box::new(file), shards), head_before::marks(path, shards)) {
-                (None, Some(marks)) => Self::create(path, marks).map(Some),
-                (head, _) => Ok(head),
-            },
+            Ok(file) => Ok(Self::at(Box::new(file), shards)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -3,7 +3,6 @@
 mod committer;
 mod directory;
 mod head;
-mod head_before;
 mod index;
 mod layout;
 mod restore;
@@ -38,13 +37,6 @@ use texts::Texts;
 
 pub use restore::{Restore, RestoreError};
 pub use space::Space;
-
-/// Reads a row of the index, for the fuzz targets.
-pub(crate) fn fuzz_row(bytes: &[u8]) {
-    if let Some(row) = layout::IndexRow::decode(bytes) {
-        assert_eq!(layout::IndexRow::decode(&row.encode()), Some(row), "what was written is read");
-    }
-}
 
 /// A clock: milliseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
