@@ -139,7 +139,7 @@ async fn every_byte_of_the_last_append_counts() {
     let (bytes, length) = content(&file);
     let payload = "payload payload".as_bytes();
     let places = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(payload));
-    let last = places.max().expect("the last record stands in the journal").saturating_sub(700).max(1);
+    let last = places.max().expect("the last record stands in the journal").saturating_sub(420).max(1);
     let mut refused = 0;
     for at in last..bytes.len() {
         let place = root.path().join("damaged");
