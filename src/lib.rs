@@ -22,3 +22,4 @@ pub mod serve;
 pub mod sources;
 pub mod split;
 pub mod training;
+pub mod warehouse;

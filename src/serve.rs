@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{Fleet, Options};
+use actors::{Clock, Fleet, Options};
 use anyhow::{Context, Result, bail};
 use journal::embedded::{self, EmbeddedJournal, system_clock};
 use journal::{Journal, MemoryJournal};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use models::artefact::Artefact;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +25,7 @@ use crate::dead_letters::DeadLetterFiles;
 use crate::http::serve::ended;
 use crate::http::{self, App, Limits, Parts, ServedModel};
 use crate::sources::simulator::{self, Simulation};
+use crate::warehouse::{Place, Warehouse};
 use crate::{audit, keeping, monitor, scoring, training};
 
 /// Records of a shard between two snapshots.
@@ -41,13 +43,17 @@ const BUCKETS: [f64; 14] =
 /// The log in force.
 enum Log {
     Embedded(Arc<EmbeddedJournal>),
-    Memory(Arc<MemoryJournal>),
+    /// Nowhere, and its tables in a directory that ends with it.
+    Memory(Arc<MemoryJournal>, TempDir),
 }
 
 impl Log {
     fn open(config: &Config, address: &str) -> Result<Self> {
         match config.log {
-            LogKind::Memory => Ok(Self::Memory(Arc::new(MemoryJournal::new(config.shards)))),
+            LogKind::Memory => {
+                let scratch = tempfile::tempdir().context("a directory for the tables")?;
+                Ok(Self::Memory(Arc::new(MemoryJournal::new(config.shards)), scratch))
+            }
             LogKind::Embedded => {
                 let log = EmbeddedJournal::open(embedded::Options::new(&config.log_directory, config.shards))?;
                 log.set_holder(address).context("the log's lock file")?;
@@ -59,21 +65,30 @@ impl Log {
     fn port(&self) -> Arc<dyn Journal> {
         match self {
             Self::Embedded(log) => Arc::clone(log) as Arc<dyn Journal>,
-            Self::Memory(log) => Arc::clone(log) as Arc<dyn Journal>,
+            Self::Memory(log, _) => Arc::clone(log) as Arc<dyn Journal>,
         }
     }
 
     fn disk(&self) -> Option<Arc<EmbeddedJournal>> {
         match self {
             Self::Embedded(log) => Some(Arc::clone(log)),
-            Self::Memory(_) => None,
+            Self::Memory(..) => None,
         }
+    }
+
+    /// The tables that follow it. Those of a log that begins empty begin empty as well.
+    async fn warehouse(&self, config: &Config, clock: &Clock) -> Result<Arc<Warehouse>> {
+        let (place, beside) = match self {
+            Self::Embedded(_) => (config.warehouse.clone(), config.log_directory.as_path()),
+            Self::Memory(_, scratch) => (Place::Sqlite(scratch.path().join("warehouse.db")), scratch.path()),
+        };
+        Ok(Arc::new(Warehouse::start(&place, beside, &self.port(), Arc::clone(clock)).await?))
     }
 
     async fn close(&self) {
         match self {
             Self::Embedded(log) => log.close().await,
-            Self::Memory(_) => {}
+            Self::Memory(..) => {}
         }
     }
 }
@@ -128,6 +143,7 @@ pub async fn run(config: Config, shutdown: watch::Receiver<bool>) -> Result<()> 
         task.context("a part of the server failed")??;
     }
     app.parts.fleet.stop().await;
+    app.parts.warehouse.stop().await;
     // The last one covers everything that was accepted.
     sign(&app.parts.audits.notary).await;
     log.close().await;
@@ -187,6 +203,7 @@ async fn assemble(
     })
     .await?;
     model.scoring = breaker.scoring().clone();
+    let warehouse = log.warehouse(config, &clock).await?;
     let (disk, retention, limits) = (log.disk(), config.retention, Limits::default());
     let parts = Parts {
         fleet,
@@ -197,6 +214,7 @@ async fn assemble(
         dead_letters,
         journal,
         disk,
+        warehouse,
         retention,
         audits,
         metrics,

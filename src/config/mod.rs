@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use twin::instant::{DAY, Millis};
 
+use crate::warehouse::Place;
+
 pub use keys::{KEYS, Key, Kind};
 pub use load::{ConfigError, Origin, Settings};
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub commission_at_first_sight: bool,
     /// `breaker.drift`: whether drift opens the breaker.
     pub breaker_drift: bool,
+    /// `warehouse.url`.
+    pub warehouse: Place,
     /// `CIDP_API_KEY`.
     pub api_key: Option<String>,
 }
@@ -112,6 +116,8 @@ impl Config {
             ));
         }
         s.number("warehouse.retention_days", 0, 36_500)?;
+        let warehouse =
+            Place::parse(s.text("warehouse.url")).map_err(|expected| s.wrong("warehouse.url", expected))?;
         let node = match s.text("node.url") {
             "" => format!("http://{http}"),
             url => url.to_owned(),
@@ -135,6 +141,7 @@ impl Config {
             retention: (retention > 0).then_some(retention),
             commission_at_first_sight: s.text("twin.commission") == "first_sight",
             breaker_drift: s.text("breaker.drift") == "on",
+            warehouse,
             api_key: settings.api_key.clone(),
             settings,
         })

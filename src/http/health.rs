@@ -29,6 +29,22 @@ pub struct Health {
     pub breaker: Standing,
     /// Each shard.
     pub shards: Vec<ShardHealth>,
+    /// The tables that follow the log.
+    pub projection: ProjectionHealth,
+}
+
+/// How the tables that follow the log stand. They may lag behind without harm to anything else.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProjectionHealth {
+    /// `warehouse`, or `rollups` where there is none.
+    pub projection: &'static str,
+    /// Why nothing is written to them now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Age of the oldest event that is not in them, in seconds.
+    pub lag_seconds: f64,
+    /// How often their writer began again after a fault.
+    pub restarts: u64,
 }
 
 /// How one shard stands.
@@ -71,6 +87,7 @@ impl App {
                 }
             })
             .collect();
+        let projections::Status { projection, fault, lag_seconds, restarts } = self.parts.warehouse.status();
         let running = shards.iter().all(|shard| shard.state == "running");
         let status = match (self.stopping(), running) {
             (true, _) => "stopping",
@@ -85,6 +102,7 @@ impl App {
             live_clients: self.hub.clients(),
             breaker: (*self.parts.breaker.scoring().standing()).clone(),
             shards,
+            projection: ProjectionHealth { projection, fault, lag_seconds, restarts },
         }
     }
 

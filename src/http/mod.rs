@@ -18,6 +18,7 @@ pub mod model;
 pub mod notes;
 pub mod predict;
 pub mod readings;
+pub mod series;
 pub mod serve;
 pub mod twins;
 
@@ -48,6 +49,7 @@ use crate::auth::session::Passes;
 use crate::breaker::Breaker;
 use crate::live::hub::Hub;
 use crate::problem::{self, Problem};
+use crate::warehouse::Warehouse;
 
 /// What the API stands on.
 pub struct Parts {
@@ -67,6 +69,8 @@ pub struct Parts {
     pub journal: Arc<dyn Journal>,
     /// The same log, where it stands on this disk.
     pub disk: Option<Arc<EmbeddedJournal>>,
+    /// The tables that follow the log.
+    pub warehouse: Arc<Warehouse>,
     /// How long telemetry is kept; `None` for ever.
     pub retention: Option<Millis>,
     /// Checkpoints, proofs and audits.
@@ -158,6 +162,7 @@ pub fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(clear::clear))
         .routes(routes!(history::events))
         .routes(routes!(diff::diff))
+        .routes(routes!(series::series))
         .routes(routes!(readings::batch))
         .routes(routes!(readings::of_one))
         .routes(routes!(commands::maintenance))

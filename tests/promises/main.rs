@@ -24,6 +24,7 @@ mod readings;
 mod refusals;
 mod rig;
 mod schema;
+mod series;
 mod serve;
 mod stream;
 mod trial;
