@@ -48,14 +48,15 @@ impl Warehouse {
         };
         let advice = || {
             let path = path.display();
-            format!("the tables in {path} cannot be opened; free the file, or set warehouse.url to another place or to off")
+            format!(
+                "the tables in {path} cannot be opened; free the file, or set warehouse.url to another place or to off"
+            )
         };
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).with_context(advice)?;
         }
         let store = Arc::new(SqliteStore::open(&path, tables).await.with_context(advice)?);
-        let runner =
-            Runner::start(Arc::clone(journal), Arc::clone(&store) as Arc<dyn Store>, Options::new(clock));
+        let runner = Runner::start(Arc::clone(journal), Arc::clone(&store) as Arc<dyn Store>, Options::new(clock));
         Ok(Self { journal: Arc::clone(journal), store, runner })
     }
 

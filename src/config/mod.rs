@@ -116,8 +116,7 @@ impl Config {
             ));
         }
         s.number("warehouse.retention_days", 0, 36_500)?;
-        let warehouse =
-            Place::parse(s.text("warehouse.url")).map_err(|expected| s.wrong("warehouse.url", expected))?;
+        let warehouse = Place::parse(s.text("warehouse.url")).map_err(|expected| s.wrong("warehouse.url", expected))?;
         let node = match s.text("node.url") {
             "" => format!("http://{http}"),
             url => url.to_owned(),

@@ -19,18 +19,8 @@ const BUCKETS_MOST: Millis = 10_000;
 /// Buckets of one answer, about, where no step is asked for.
 const BUCKETS_USUAL: Millis = 500;
 /// Steps among which one is chosen where none is asked for.
-const STEPS: [Millis; 10] = [
-    SECOND,
-    5 * SECOND,
-    15 * SECOND,
-    MINUTE,
-    5 * MINUTE,
-    15 * MINUTE,
-    HOUR,
-    6 * HOUR,
-    DAY,
-    7 * DAY,
-];
+const STEPS: [Millis; 10] =
+    [SECOND, 5 * SECOND, 15 * SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY];
 /// Span where no beginning is asked for.
 const SPAN_USUAL: Millis = DAY;
 
@@ -111,7 +101,7 @@ pub async fn series(
     Addressee(id): Addressee,
     uri: Uri,
 ) -> Result<Json<Series>, Problem> {
-    let query = SeriesQuery::read(&uri)?;
+    let query = SeriesQuery::read(&uri);
     let parts = &door.app.parts;
     if parts.fleet.twin(id.as_str()).is_none() {
         return Err(Problem::no_locomotive(id.as_str()));
@@ -137,7 +127,7 @@ pub async fn series(
 
 impl SeriesQuery {
     /// Reads the query itself, since a sensor may be named by several parameters.
-    fn read(uri: &Uri) -> Result<Self, Problem> {
+    fn read(uri: &Uri) -> Self {
         let mut query = Self::default();
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             let value = value.into_owned();
@@ -150,7 +140,7 @@ impl SeriesQuery {
                 _ => {}
             }
         }
-        Ok(query)
+        query
     }
 }
 
@@ -234,7 +224,7 @@ mod tests {
     #[test]
     fn sensors_are_named_by_commas_and_by_parameters() {
         let uri: Uri = "/x?sensor=flow,risk&sensor=temperature&step=1h".parse().expect("an address");
-        let query = SeriesQuery::read(&uri).expect("read");
+        let query = SeriesQuery::read(&uri);
         assert_eq!(query.sensor.as_deref(), Some(&["flow", "risk", "temperature"].map(str::to_owned)[..]));
         assert_eq!(query.step.as_deref(), Some("1h"));
     }
