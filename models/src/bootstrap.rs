@@ -1,18 +1,21 @@
 //! From tables to a judged artefact: read, fold into rows, split, train, choose thresholds, measure. Files are written by `artefact`.
 
-use twin::definition::Costs;
+use rayon::prelude::*;
 use twin::fold::Blueprint;
 use twin::ids::ModelId;
 use twin::instant::{self, Millis};
+use twin::level::Thresholds;
 
 use crate::artefact::Artefact;
 use crate::calibration::{Calibration, CalibrationCard, Reliability};
 use crate::card::{Card, DataCard, Distribution, FORMAT, SchemaCard, Scores};
+use crate::curve::{Judged, Unjudged};
 use crate::domain::DomainCard;
 use crate::forest::{Forest, ForestError};
+use crate::leak::{self, Leak, Use};
 use crate::metrics::Quality;
 use crate::onnx;
-use crate::rows::{self, History};
+use crate::rows::{self, History, Row};
 use crate::samples::Samples;
 use crate::split::{Part, Split};
 use crate::table::{self, Past, PastError, Source};
@@ -46,6 +49,9 @@ pub enum BootstrapError {
     /// The tables.
     #[error(transparent)]
     Past(#[from] PastError),
+    /// The parts or the features.
+    #[error(transparent)]
+    Leak(#[from] Leak),
     /// The training.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -87,12 +93,17 @@ pub fn bootstrap(
     progress(Progress::Folding { readings });
     let horizon = rows::horizon(&blueprint.definition.labels);
     let split = Split::new(past.machines.len(), rows::span(&past), horizon);
-    let parts = fold(&past, blueprint, split);
+    let (parts, uses) = fold(&past, blueprint, split);
+    leak::between_parts(&uses, split.is_by_machine(), horizon)?;
+    let make =
+        |machine: &_, blueprint: &_, end, take: &mut dyn FnMut(Row<'_>)| rows::each(machine, blueprint, end, take);
+    past.machines.par_iter().try_for_each(|machine| leak::into_the_future(machine, blueprint, &make))?;
     let hear = |done| progress(Progress::Training { done, trees: options.trees });
     let trees = train::train(&parts.training, options, &hear)?;
     progress(Progress::Judging);
     let forest = Forest::compile(&trees)?;
-    let (thresholds, scores) = judge(&forest, &parts, blueprint.definition.costs);
+    let thresholds = choose(&forest, &parts, &past, split, blueprint);
+    let scores = judge(&forest, &parts, thresholds);
     let calibration = calibrate(&forest, &parts);
     let schema = SchemaCard::of(blueprint);
     let onnx = onnx::write(&trees, &schema.features, calibration.as_ref().map(|card| &card.table));
@@ -108,8 +119,12 @@ pub fn bootstrap(
             positives: parts.training.positives(),
             split: split.describe().to_owned(),
             imbalance: format!(
-                "each tree samples at most {} rows, at least {} of them followed by a failure where there are enough",
-                options.rows_per_tree, options.positive_share
+                "{} of {} training rows are followed by a failure; each tree draws at most {} rows without replacement, a share of at least {} \
+                 of them followed by one (where these run out, fewer of the others), so that a vote share is a risk and not a probability",
+                parts.training.positives(),
+                parts.training.len(),
+                options.rows_per_tree,
+                options.positive_share
             ),
         },
         options: Some(options.clone()),
@@ -127,13 +142,15 @@ pub fn bootstrap(
     Ok(Artefact { onnx, card })
 }
 
-fn fold(past: &Past, blueprint: &Blueprint, split: Split) -> Parts {
+fn fold(past: &Past, blueprint: &Blueprint, split: Split) -> (Parts, Vec<Use>) {
+    let mut uses = Vec::new();
     let empty = || Samples::new(blueprint.schema.width(), blueprint.schema.stride());
     let mut parts = Parts { training: empty(), validation: empty(), test: empty(), later: empty() };
     let (_, end) = rows::span(past);
     for (index, machine) in past.machines.iter().enumerate() {
         rows::each(machine, blueprint, end, |row| {
-            let samples = match (split.part(index, row.at), row.history) {
+            let part = split.part(index, row.at);
+            let samples = match (part, row.history) {
                 (Part::Training, _) => &mut parts.training,
                 (Part::Validation, History::Whole) => &mut parts.validation,
                 (Part::Test, History::Whole) => &mut parts.test,
@@ -143,20 +160,30 @@ fn fold(past: &Past, blueprint: &Blueprint, split: Split) -> Parts {
                 }
             };
             samples.push(row.features, row.label);
+            uses.push(Use { machine: index, at: row.at, part });
         });
     }
-    parts
+    (parts, uses)
 }
 
-fn judge(forest: &Forest, parts: &Parts, costs: Costs) -> (twin::level::Thresholds, Scores) {
-    let risks = |samples: &Samples| forest.risks(samples);
-    let of_validation = risks(&parts.validation);
-    let thresholds = threshold::choose(&of_validation, &parts.validation.labels, costs);
-    let quality =
-        |samples: &Samples| (!samples.is_empty()).then(|| Quality::of(&risks(samples), &samples.labels, thresholds));
-    let scores =
-        Scores { validation: quality(&parts.validation), test: quality(&parts.test), later: quality(&parts.later) };
-    (thresholds, scores)
+/// Thresholds by the episodes of the validation machines; by their rows where machines are too few to be split by, labels stand in a column
+/// or none of them failed.
+fn choose(forest: &Forest, parts: &Parts, past: &Past, split: Split, blueprint: &Blueprint) -> Thresholds {
+    let costs = blueprint.definition.costs;
+    let (first, end) = rows::span(past);
+    let validates = |index: usize| split.is_by_machine() && split.part(index, first) == Part::Validation;
+    let machines = past.machines.iter().enumerate().filter(|(index, _)| validates(*index)).map(|(_, machine)| machine);
+    let judged = Judged::new(machines, blueprint, &Unjudged(forest), end);
+    judged
+        .and_then(|judged| threshold::choose(&judged.curve(), judged.terms(), costs))
+        .unwrap_or_else(|| threshold::choose_by_row(&forest.risks(&parts.validation), &parts.validation.labels, costs))
+}
+
+fn judge(forest: &Forest, parts: &Parts, thresholds: Thresholds) -> Scores {
+    let quality = |samples: &Samples| {
+        (!samples.is_empty()).then(|| Quality::of(&forest.risks(samples), &samples.labels, thresholds))
+    };
+    Scores { validation: quality(&parts.validation), test: quality(&parts.test), later: quality(&parts.later) }
 }
 
 /// The table from risk to probability, fitted on the validation rows, and what it is worth on all parts.

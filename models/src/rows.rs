@@ -84,7 +84,7 @@ pub fn each(machine: &Machine, blueprint: &Blueprint, end: Millis, mut take: imp
             Labels::Column { .. } => observation.label,
             Labels::Horizon { .. } if broken => None,
             Labels::Horizon { .. } => {
-                let until = at + horizon(&blueprint.definition.labels);
+                let until = at.saturating_add(horizon(&blueprint.definition.labels));
                 let within = |kind| {
                     machine.works.iter().any(|work| work.kind == kind && (at..=until).contains(&work.performed_at))
                 };

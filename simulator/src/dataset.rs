@@ -30,7 +30,7 @@ pub struct DatasetOptions {
 impl Default for DatasetOptions {
     /// The options of the repository's own tables.
     fn default() -> Self {
-        Self { seed: 2201, locomotives: 40, days: 62, bursts: 4, readings: 14 }
+        Self { seed: 2203, locomotives: 50, days: 62, bursts: 4, readings: 11 }
     }
 }
 

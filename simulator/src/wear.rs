@@ -61,10 +61,10 @@ impl Life {
     pub(crate) fn draw(component: Component, started: Millis, draws: &mut Draws) -> Self {
         let span = component.mean_life_days() * draws.between(0.55, 1.45) * DAY as f64;
         let shape = draws.between(3.0, 4.8);
-        let limit = (1.0 + 0.05 * draws.normal()).clamp(0.85, 1.15);
+        let limit = (1.0 + 0.035 * draws.normal()).clamp(0.9, 1.1);
         let noticed = if draws.chance(0.12) { limit * draws.between(0.7, 0.95) } else { f64::MAX };
-        // One life in twelve ends with a fault that comes within a day or a few.
-        let fault = draws.chance(1.0 / 12.0).then(|| Fault {
+        // One life in sixteen ends with a fault that comes within a day or a few.
+        let fault = draws.chance(1.0 / 16.0).then(|| Fault {
             onset: started + (span * draws.between(0.05, 0.8)) as Millis,
             duration: (draws.between(12.0, 84.0) * HOUR as f64) as Millis,
         });
@@ -88,7 +88,7 @@ impl Life {
     pub(crate) fn wear(&self, at: Millis) -> f64 {
         let slow = libm::pow((at - self.started).max(0) as f64 / self.span, self.shape);
         let fast = self.fault.map_or(0.0, |fault| (at - fault.onset).max(0) as f64 / fault.duration as f64);
-        slow.max(fast).min(1.15)
+        slow.max(fast).min(1.1)
     }
 
     /// When it fails.

@@ -3,6 +3,8 @@
 
 #![allow(missing_docs, reason = "a test binary has no public items")]
 
+mod fresh;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
