@@ -149,8 +149,8 @@ fn fold(past: &Past, blueprint: &Blueprint, split: Split) -> (Parts, Vec<Use>) {
     let (_, end) = rows::span(past);
     for (index, machine) in past.machines.iter().enumerate() {
         rows::each(machine, blueprint, end, |row| {
-            let part = split.part(index, row.at);
-            let samples = match (part, row.history) {
+            let purpose = split.part(index, row.at);
+            let samples = match (purpose, row.history) {
                 (Part::Training, _) => &mut parts.training,
                 (Part::Validation, History::Whole) => &mut parts.validation,
                 (Part::Test, History::Whole) => &mut parts.test,
@@ -160,7 +160,7 @@ fn fold(past: &Past, blueprint: &Blueprint, split: Split) -> (Parts, Vec<Use>) {
                 }
             };
             samples.push(row.features, row.label);
-            uses.push(Use { machine: index, at: row.at, part });
+            uses.push(Use { machine: index, at: row.at, part: purpose });
         });
     }
     (parts, uses)

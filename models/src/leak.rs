@@ -85,7 +85,9 @@ pub fn between_parts(uses: &[Use], by_machine: bool, horizon: Millis) -> Result<
             Part::Training | Part::None => {}
         }
     }
-    judging.iter_mut().for_each(|times| times.sort_unstable());
+    for times in &mut judging {
+        times.sort_unstable();
+    }
     for &Use { machine, at, .. } in uses.iter().filter(|used| used.part == Part::Training) {
         if judges_only[machine] {
             return Err(Leak::Machine { machine, at });

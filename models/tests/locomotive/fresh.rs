@@ -23,6 +23,8 @@ use twin::scoring::Scorer;
 use crate::{blueprint, model};
 
 const SEED: u64 = 777;
+/// Where the figures are quoted.
+const PAGE: &str = "docs/model.md";
 
 fn fleet(blueprint: &Blueprint, options: &DatasetOptions) -> Past {
     let (mut sensors, mut maintenance) = (Vec::new(), Vec::new());
@@ -117,7 +119,7 @@ fn fresh_locomotives_are_told_apart_in_time_and_seldom_in_vain() {
     .expect("text");
     writeln!(figures, "{}\n{}", told("watch", thresholds.watch, &watch), told("danger", thresholds.danger, &danger))
         .expect("text");
-    hold("docs/model.md", &figures);
+    hold(PAGE, &figures);
     let hours = terms.validity as f64 / HOUR as f64;
     hold("docs/pictures/lead.svg", &picture::lead_against_false_alarms(&curve, thresholds, hours));
 }
@@ -126,7 +128,7 @@ fn fresh_locomotives_are_told_apart_in_time_and_seldom_in_vain() {
 fn hold(name: &str, now: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     let (from, to) = ("<!-- figures: fresh fleet -->\n", "<!-- figures end -->");
-    let whole = !name.ends_with(".md");
+    let whole = name != PAGE;
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let place = if whole {
         0..text.len()
