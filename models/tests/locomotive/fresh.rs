@@ -1,11 +1,14 @@
-//! The model of the repository's tables on a fleet of another seed, of which nothing was ever trained on: how much better than any sensor
-//! alone, how long before a failure, how often in vain. docs/model.md quotes these figures, and this test holds it to them.
+//! The model of the repository's tables on fleets of other seeds, on which nothing was ever trained: how much better than any sensor alone,
+//! how long before a failure, how often in vain. docs/model.md quotes these figures, and this test holds it to them.
+//!
+//! These seeds were first looked at when physics, tables and rules stood. Whoever changes those does it on other seeds than these.
 //!
 //! After a change of tables or training the figures and the picture are written anew with
-//! `CIDP_NEW_FIGURES=1 cargo test --release -p models --test locomotive fresh`.
+//! `CIDP_NEW_FIGURES=1 cargo test --release -p models --test locomotive`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use models::curve::Judged;
 use models::lead::Tally;
@@ -22,9 +25,10 @@ use twin::scoring::Scorer;
 
 use crate::{blueprint, model};
 
-const SEED: u64 = 777;
+const SEEDS: std::ops::RangeInclusive<u64> = 9001..=9006;
 /// Where the figures are quoted.
 const PAGE: &str = "docs/model.md";
+const PICTURE: &str = "docs/pictures/lead.svg";
 
 fn fleet(blueprint: &Blueprint, options: &DatasetOptions) -> Past {
     let (mut sensors, mut maintenance) = (Vec::new(), Vec::new());
@@ -53,20 +57,44 @@ fn alone(samples: &Samples, column: usize) -> f64 {
     auc.max(1.0 - auc)
 }
 
-fn told(name: &str, threshold: f32, tally: &Tally) -> String {
+fn told(name: &str, tally: &Tally) -> String {
     let lead = tally.median_lead_hours().expect("failures");
-    format!(
-        "| `{name}` ≥ {threshold:.3} | {lead:.1} h | {:.2} | {} of {} |",
-        tally.false_alarms_a_month(),
-        tally.missed(0),
-        tally.leads.len()
-    )
+    let (alarms, missed) = (tally.false_alarms_a_month(), tally.missed(0));
+    format!("| {name} | {lead:.1} h | {alarms:.2} | {missed} of {} |\n", tally.leads.len())
+}
+
+/// Announcements at both levels as served: scored and decided by the twin itself.
+fn served(past: &Past, blueprint: &Blueprint, validity: Millis) -> [Tally; 2] {
+    let (_, end) = rows::span(past);
+    let (mut watch, mut danger) = (Tally::default(), Tally::default());
+    for machine in &past.machines {
+        let levels = replay::levels(machine, blueprint, model());
+        watch = watch.and(Tally::of(machine, &levels.watch, validity, end));
+        danger = danger.and(Tally::of(machine, &levels.danger, validity, end));
+    }
+    [watch, danger]
 }
 
 #[test]
 fn fresh_locomotives_are_told_apart_in_time_and_seldom_in_vain() {
     let blueprint = blueprint();
-    let past = fleet(&blueprint, &DatasetOptions { seed: SEED, ..DatasetOptions::default() });
+    let validity = curve::Terms::of(&blueprint.definition).expect("a horizon").validity;
+    let thresholds = model().thresholds();
+    let mut all: Option<Past> = None;
+    let (mut watch, mut danger, mut strict) = (Tally::default(), Tally::default(), Tally::default());
+    let mut fleets = String::new();
+    for seed in SEEDS {
+        let past = fleet(&blueprint, &DatasetOptions { seed, ..DatasetOptions::default() });
+        let [of_watch, of_danger] = served(&past, &blueprint, validity);
+        fleets.push_str(&told(&format!("`danger`, seed {seed}"), &of_danger));
+        strict = strict.and(served(&past, &blueprint, validity / curve::VALID_HORIZONS)[1].clone());
+        (watch, danger) = (watch.and(of_watch), danger.and(of_danger));
+        match &mut all {
+            Some(all) => all.machines.extend(past.machines),
+            None => all = Some(past),
+        }
+    }
+    let past = all.expect("six fleets");
     let (_, end) = rows::span(&past);
     let samples = samples(&past, &blueprint);
     let forest = metrics::auc(&model().forest().risks(&samples), &samples.labels).expect("both labels");
@@ -74,81 +102,92 @@ fn fresh_locomotives_are_told_apart_in_time_and_seldom_in_vain() {
     let mut singles: Vec<_> = columns.map(|(index, feature)| (alone(&samples, index), feature)).collect();
     singles.sort_by(|a, b| b.0.total_cmp(&a.0));
     let of_sensor = singles.iter().find(|(_, feature)| feature.sensor.is_some()).expect("sensors");
-    assert!((0.85..=0.98).contains(&forest), "AUC {forest:.3}");
-    assert!(of_sensor.0 <= forest - 0.05, "{} alone has {:.3}, the forest {forest:.3}", of_sensor.1.name, of_sensor.0);
-
-    // The levels as served, scored and decided by the twin itself.
-    let terms = curve::Terms::of(&blueprint.definition).expect("a horizon");
-    let (mut watch, mut danger) = (Tally::default(), Tally::default());
-    for machine in &past.machines {
-        let levels = replay::levels(machine, &blueprint, model());
-        watch = watch.and(Tally::of(machine, &levels.watch, terms.validity, end));
-        danger = danger.and(Tally::of(machine, &levels.danger, terms.validity, end));
-    }
-    assert!(danger.median_lead_hours().expect("failures") >= 24.0, "{:?}", danger.median_lead_hours());
-    assert!(danger.false_alarms_a_month() <= 0.5, "{}", danger.false_alarms_a_month());
 
     let judged = Judged::new(&past.machines, &blueprint, model(), end).expect("a horizon");
-    let thresholds = model().thresholds();
     let curve = judged.curve();
-    let alarms = |point: &curve::Point| point.tally.false_alarms;
-    let (first, last) = (alarms(&curve[9]), alarms(&curve[curve.len() - 5]));
-    assert!(first > 4 * last, "a higher threshold must disturb less: {first} and {last}");
-
-    let mut figures = String::new();
-    writeln!(
-        figures,
-        "{} locomotives of seed {SEED}, {} rows, {} failures, {:.1} locomotive-months.\n",
+    let mut figures = format!(
+        "{} locomotives, {} rows, {} failures, {:.0} locomotive-months.\n\n| alone, in its better direction | AUC |\n|---|---|\n\
+         | the forest | {forest:.3} |\n",
         past.machines.len(),
         samples.len(),
         danger.leads.len(),
         danger.months()
-    )
-    .expect("text");
-    writeln!(figures, "| alone, in its better direction | AUC |\n|---|---|\n| the forest | {forest:.3} |")
-        .expect("text");
-    let values = singles.iter().filter(|(_, feature)| feature.name.ends_with("_value"));
-    let best = singles.iter().filter(|(_, feature)| !feature.name.ends_with("_value")).take(4);
-    for (auc, feature) in values.chain(best) {
+    );
+    let (values, others): (Vec<_>, Vec<_>) = singles.iter().partition(|(_, feature)| feature.name.ends_with("_value"));
+    for (auc, feature) in values.iter().chain(others.iter().take(4)) {
         writeln!(figures, "| `{}` | {auc:.3} |", feature.name).expect("text");
     }
-    writeln!(
-        figures,
-        "\n| level | median lead | false alarms per locomotive and month | failures unannounced |\n|---|---|---|---|"
-    )
-    .expect("text");
-    writeln!(figures, "{}\n{}", told("watch", thresholds.watch, &watch), told("danger", thresholds.danger, &danger))
-        .expect("text");
-    hold(PAGE, &figures);
-    let hours = terms.validity as f64 / HOUR as f64;
-    hold("docs/pictures/lead.svg", &picture::lead_against_false_alarms(&curve, thresholds, hours));
+    figures.push_str(
+        "\n| level | median lead | false alarms per locomotive and month | unannounced |\n|---|---|---|---|\n",
+    );
+    figures.push_str(&told(&format!("`watch` ≥ {:.3}", thresholds.watch), &watch));
+    figures.push_str(&told(&format!("`danger` ≥ {:.3}", thresholds.danger), &danger));
+    figures.push_str(&fleets);
+    figures.push_str(&told("`danger`, were an announcement to hold for one horizon only", &strict));
+    hold(PAGE, "fresh fleets", &figures);
+    hold(PICTURE, "", &picture::lead_against_false_alarms(&curve, thresholds, validity as f64 / HOUR as f64));
+
+    assert!((0.85..=0.98).contains(&forest), "AUC {forest:.3}");
+    assert!(of_sensor.0 <= forest - 0.05, "{} alone has {:.3}, the forest {forest:.3}", of_sensor.1.name, of_sensor.0);
+    assert!(danger.median_lead_hours() >= Some(24.0), "{:?}", danger.median_lead_hours());
+    assert!(danger.false_alarms_a_month() <= 0.5, "{}", danger.false_alarms_a_month());
+    // What was tried with known risks is what the twin does with the model.
+    let [_, again] = judged.at(thresholds);
+    assert_eq!((again.tally.false_alarms, again.tally.leads), (danger.false_alarms, danger.leads));
 }
 
-/// Holds a committed file to what was just measured: a picture as a whole, a page between its marks.
-fn hold(name: &str, now: &str) {
+#[test]
+fn the_page_has_the_scores_of_the_card() {
+    let card = model().card();
+    let calibration = card.calibration.as_ref().expect("calibrated");
+    let mut figures =
+        "| part | rows | Brier, risk | Brier, probability | Brier, the mean |\n|---|---|---|---|---|\n".to_owned();
+    let parts = [
+        ("validation (fitted on it)", card.scores.validation, Some(&calibration.validation)),
+        ("test (unseen locomotives)", card.scores.test, calibration.test.as_ref()),
+        ("later (known ones, later days)", card.scores.later, calibration.later.as_ref()),
+    ];
+    for (name, quality, reliability) in parts {
+        let (quality, reliability) = (quality.expect("rows"), reliability.expect("rows"));
+        let share = quality.positives as f64 / quality.rows as f64;
+        let mean = share * (1.0 - share);
+        writeln!(
+            figures,
+            "| {name} | {} | {:.4} | {:.4} | {mean:.4} |",
+            quality.rows, quality.brier, reliability.brier
+        )
+        .expect("text");
+    }
+    hold(PAGE, "card", &figures);
+}
+
+/// Tests of one binary run at once, and two of them write the page.
+static PAGE_LOCK: Mutex<()> = Mutex::new(());
+
+/// Holds a committed file to what was just measured: a picture as a whole, the page between the marks of `section`.
+fn hold(name: &str, section: &str, now: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-    let (from, to) = ("<!-- figures: fresh fleet -->\n", "<!-- figures end -->");
-    let whole = name != PAGE;
+    let _held = PAGE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    let (from, to) = (format!("<!-- figures: {section} -->\n"), "<!-- figures end -->");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let place = if whole {
-        0..text.len()
-    } else {
-        let start = text.find(from).expect("the mark of the figures") + from.len();
+    let place = if name == PAGE {
+        let start = text.find(&from).expect("the mark of the figures") + from.len();
         start..start + text[start..].find(to).expect("the end of the figures")
+    } else {
+        0..text.len()
     };
     if std::env::var_os("CIDP_NEW_FIGURES").is_some() {
         let mut text = text;
         text.replace_range(place, now);
         std::fs::write(&path, text).unwrap_or_else(|error| panic!("{name}: {error}"));
     } else {
-        let hint =
-            "run CIDP_NEW_FIGURES=1 cargo test --release -p models --test locomotive fresh, and look at what changed";
+        let hint = "run CIDP_NEW_FIGURES=1 cargo test --release -p models --test locomotive, and look at what changed";
         assert!(&text[place] == now, "{name} does not say what was measured: {hint}. Measured:\n{now}");
     }
 }
 
 fn a_few(blueprint: &Blueprint) -> Past {
-    fleet(blueprint, &DatasetOptions { seed: SEED, locomotives: 3, days: 30, ..DatasetOptions::default() })
+    fleet(blueprint, &DatasetOptions { seed: 777, locomotives: 3, days: 30, ..DatasetOptions::default() })
 }
 
 #[test]
