@@ -173,7 +173,8 @@ fn choose(forest: &Forest, parts: &Parts, past: &Past, split: Split, blueprint: 
     let (first, end) = rows::span(past);
     let validates = |index: usize| split.is_by_machine() && split.part(index, first) == Part::Validation;
     let machines = past.machines.iter().enumerate().filter(|(index, _)| validates(*index)).map(|(_, machine)| machine);
-    let judged = Judged::new(machines, blueprint, &Unjudged(forest), end);
+    let unjudged = Unjudged(forest);
+    let judged = Judged::new(machines, blueprint, &unjudged, end);
     judged
         .and_then(|judged| threshold::choose(&judged.curve(), judged.terms(), costs))
         .unwrap_or_else(|| threshold::choose_by_row(&forest.risks(&parts.validation), &parts.validation.labels, costs))

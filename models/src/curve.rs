@@ -57,6 +57,7 @@ impl Terms {
 pub struct Judged<'a> {
     machines: Vec<(&'a Machine, Vec<f32>)>,
     blueprint: &'a Blueprint,
+    scorer: &'a dyn Scorer,
     terms: Terms,
     end: Millis,
 }
@@ -66,14 +67,14 @@ impl<'a> Judged<'a> {
     pub fn new(
         machines: impl IntoIterator<Item = &'a Machine>,
         blueprint: &'a Blueprint,
-        scorer: &dyn Scorer,
+        scorer: &'a dyn Scorer,
         end: Millis,
     ) -> Option<Self> {
         let terms = Terms::of(&blueprint.definition)?;
         let machines: Vec<&Machine> = machines.into_iter().collect();
         let machines =
             machines.into_par_iter().map(|machine| (machine, replay::risks(machine, blueprint, scorer))).collect();
-        Some(Self { machines, blueprint, terms, end })
+        Some(Self { machines, blueprint, scorer, terms, end })
     }
 
     /// The terms that it is judged by.
@@ -85,7 +86,8 @@ impl<'a> Judged<'a> {
     pub fn at(&self, thresholds: Thresholds) -> [Point; 2] {
         let Terms { validity, .. } = self.terms;
         let one = |(machine, risks): &(&Machine, Vec<f32>)| {
-            let Levels { watch, danger } = replay::levels(machine, self.blueprint, &Known::new(risks, thresholds));
+            let Levels { watch, danger } =
+                replay::levels(machine, self.blueprint, &Known::new(risks, self.scorer, thresholds));
             [watch, danger].map(|alarms| Tally::of(machine, &alarms, validity, self.end))
         };
         let both = |[a, b]: [Tally; 2], [c, d]: [Tally; 2]| [a.and(c), b.and(d)];

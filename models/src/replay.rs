@@ -178,14 +178,15 @@ impl Track {
 /// A scorer that gives known risks again, one after the other, under other thresholds: to try a threshold costs no second scoring.
 pub struct Known<'a> {
     risks: &'a [f32],
+    scorer: &'a dyn Scorer,
     next: AtomicUsize,
     thresholds: Thresholds,
 }
 
 impl<'a> Known<'a> {
-    /// The risks of one machine's readings, in their order, as [`risks`] gives them.
-    pub const fn new(risks: &'a [f32], thresholds: Thresholds) -> Self {
-        Self { risks, next: AtomicUsize::new(0), thresholds }
+    /// The risks of one machine's readings, in their order, as [`risks`] gives them from `scorer`, which goes on doubting what is strange.
+    pub const fn new(risks: &'a [f32], scorer: &'a dyn Scorer, thresholds: Thresholds) -> Self {
+        Self { risks, scorer, next: AtomicUsize::new(0), thresholds }
     }
 }
 
@@ -210,5 +211,9 @@ impl Scorer for Known<'_> {
 
     fn explain(&self, _row: &[f32]) -> Vec<f64> {
         Vec::new()
+    }
+
+    fn strange(&self, row: &[f32]) -> Option<(usize, usize)> {
+        self.scorer.strange(row)
     }
 }
