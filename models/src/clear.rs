@@ -205,10 +205,10 @@ impl<'a> Search<'a> {
         let upper = bounds.iter().copied().chain([f32::INFINITY]);
         let on_step = |step: f64| (step / definition.steps) as f32;
         let nearest = |(above, up_to): (f32, f32)| {
-            // Exactly one of the two is the nearer end; rounding to 32 bits may leave the interval by a step.
+            // Exactly one of the two is the nearer end; rounding to 32 bits may move an end over a step, either way.
             let value = if up_to < present {
                 let step = (f64::from(up_to) * definition.steps).floor();
-                [step, step - 1.0].map(on_step).into_iter().find(|value| *value <= up_to)?
+                [step + 1.0, step, step - 1.0].map(on_step).into_iter().find(|value| *value <= up_to)?
             } else if above >= present {
                 let step = (f64::from(above) * definition.steps).floor();
                 [step, step + 1.0, step + 2.0].map(on_step).into_iter().find(|value| *value > above)?

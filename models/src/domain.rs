@@ -94,6 +94,24 @@ impl Scale {
         Some(Self { least, cells: seen.cell.recip(), bounds: (least - beyond, greatest + beyond) })
     }
 
+    /// The last value of each stretch in which neither the cell nor the range changes.
+    fn ends(&self) -> Vec<f32> {
+        let (least, greatest) = self.bounds;
+        let last_below = |cell: usize| {
+            // An edge as computed is off by the rounding of its cell: the true one is a few neighbours away.
+            let mut end = self.least + cell as f32 / self.cells;
+            while self.cell(end) >= cell && end > least {
+                end = end.next_down();
+            }
+            while self.cell(end.next_up()) < cell && end < greatest {
+                end = end.next_up();
+            }
+            end
+        };
+        let inner = (1..CELLS).map(last_below);
+        std::iter::once(least.next_down()).chain(inner).chain([greatest]).collect()
+    }
+
     fn cell(&self, value: f32) -> usize {
         // A cast saturates: what lies below the range is in the first cell.
         (((value - self.least) * self.cells) as usize).min(CELLS - 1)
@@ -164,6 +182,13 @@ impl Domain {
         }
         let sensors = columns(&blueprint.schema).into_iter().zip(card.sensors.iter().map(Scale::of)).collect();
         Ok(Self { sensors, pairs: grown(&grids, card.radius.min(CELLS)) })
+    }
+
+    /// For every sensor that spoke the column of its value and the bounds at which a row may become strange or cease to be: the greatest
+    /// values of one kind below the next, ascending.
+    pub fn bounds(&self) -> impl Iterator<Item = (usize, Vec<f32>)> {
+        let of = |(Columns { value, .. }, scale): &(Columns, Option<Scale>)| Some((*value, (*scale)?.ends()));
+        self.sensors.iter().filter_map(of)
     }
 
     /// The two sensors that make a row strange, twice the same for one by itself; `None` for a row like those of the training.
@@ -278,6 +303,16 @@ mod tests {
         let mut samples = Samples::new(26, 32);
         (0..=320).for_each(|step| samples.push(&row(step as f32, Some(step as f32 / 32.0)), false));
         samples
+    }
+
+    #[test]
+    fn between_two_bounds_a_value_stays_in_its_cell() {
+        let scale = Scale { least: 1.37, cells: (11.1_f32 / 32.0).recip(), bounds: (-9.73, 23.57) };
+        let ends = scale.ends();
+        assert_eq!(ends.len(), CELLS + 1);
+        for (cell, &end) in (1..CELLS).zip(&ends[1..]) {
+            assert_eq!((scale.cell(end), scale.cell(end.next_up())), (cell - 1, cell));
+        }
     }
 
     #[test]

@@ -75,14 +75,15 @@ impl Model {
             let difference = format!("its file has {} columns, the card {}", trees.width, blueprint.schema.width());
             return Err(ModelError::Schema { definition: blueprint.definition.name.clone(), difference });
         }
+        let domain = card.domain.as_ref().map(|domain| Domain::new(domain, blueprint)).transpose()?;
         Ok(Self {
             id: ModelId::of(&artefact.onnx),
             forest: Forest::compile(&trees)?,
             base_rate: trees.base_rate(),
             sensors: sensors(&blueprint.schema),
             calibration,
-            domain: card.domain.as_ref().map(|domain| Domain::new(domain, blueprint)).transpose()?,
-            bounds: trees.bounds(),
+            bounds: bounds(&trees, domain.as_ref()),
+            domain,
             trees,
             card,
         })
@@ -146,6 +147,17 @@ impl Scorer for Model {
     fn bounds(&self, feature: usize) -> &[f32] {
         self.bounds.get(feature).map_or(&[], Vec::as_slice)
     }
+}
+
+/// Where the answer of the trees or the domain's doubt may change, by feature.
+fn bounds(trees: &Trees, domain: Option<&Domain>) -> Vec<Vec<f32>> {
+    let mut bounds = trees.bounds();
+    for (column, ends) in domain.into_iter().flat_map(Domain::bounds) {
+        bounds[column].extend(ends);
+        bounds[column].sort_by(f32::total_cmp);
+        bounds[column].dedup();
+    }
+    bounds
 }
 
 fn sensors(schema: &Schema) -> Vec<Option<usize>> {

@@ -360,7 +360,8 @@ mod tests {
         assert!(refused(&TABLE.replace("73", "x"), "state<100", "part", &[]).contains("row 2: expected a number"));
         assert!(refused(&TABLE.replace("train", "learn"), "state<100", "part", &[]).contains("got \"learn\""));
         let parts = Parts::Table(Source::of("s.csv", b"part\ntrain\n"));
-        let short = Trial::read(Source::of("t.csv", TABLE.as_bytes()), &Condition::parse("state<100"), parts, &[]);
+        let short =
+            Trial::read(Source::of("t.csv", TABLE.as_bytes()), &Condition::parse("state<100"), parts, &["a".into()]);
         assert!(short.is_err_and(|error| error.to_string().contains("as many rows as the split's 1, got 5")));
     }
 }
