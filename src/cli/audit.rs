@@ -272,7 +272,8 @@ impl Teller {
             },
             AuditStep::Shard { shard, records, signed } => {
                 format!(
-                    "shard {shard}: {records} records, the chain is whole; checkpoints have signed the first {signed}"
+                    "{}: {records} records, the chain is whole; checkpoints have signed the first {signed}",
+                    port::name_of(*shard)
                 )
             }
             AuditStep::Done { findings, records, fitting } => {

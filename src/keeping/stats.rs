@@ -216,7 +216,8 @@ impl Survey {
 
 fn disk(space: Space, readings: u64, (reclaimed, reclaimable): (u64, u64)) -> DiskStats {
     let Space { total, write_ahead, records, index, snapshots } = space;
-    let per_reading = (readings > 0).then(|| (records + index) as f64 / readings as f64);
+    // What still stands in the engine's write-ahead journal alone is not at rest, and says nothing.
+    let per_reading = (readings > 0 && records > 0).then(|| (records + index) as f64 / readings as f64);
     DiskStats { total, write_ahead, records, index, snapshots, per_reading, target: TARGET, reclaimed, reclaimable }
 }
 
@@ -236,6 +237,9 @@ fn name(number: u16) -> String {
         kind::LOCOMOTIVE_RETIRED => "LocomotiveRetired",
         kind::DEFINITION_ADOPTED => "DefinitionAdopted",
         kind::BATCH_FOLDED => "BatchFolded",
+        kind::MODEL_PROMOTED => "ModelPromoted",
+        kind::SCORING_SUSPENDED => "ScoringSuspended",
+        kind::SCORING_RESUMED => "ScoringResumed",
         other => return format!("kind {other}"),
     };
     name.to_owned()
