@@ -84,9 +84,8 @@ fn tell(stats: &LogStats) {
     println!("          {:>16} index", disk.index);
     println!("          {:>16} snapshots", disk.snapshots);
     println!("          {:>16} write-ahead journal of the engine (reused)", disk.write_ahead);
-    if let Some(per_reading) = disk.per_reading {
-        println!("a reading {per_reading:>16.1} bytes at rest (target: {} at most)", disk.target);
-    }
+    let per_reading = disk.per_reading.map_or_else(|| "not yet any".to_owned(), |bytes| format!("{bytes:.1}"));
+    println!("a reading {per_reading:>16} bytes at rest (target: {} at most)", disk.target);
     println!("reclaimed {:>16} bytes by retention, {} more can be", disk.reclaimed, disk.reclaimable);
     if disk.reclaimable > 0 {
         println!("          (a running server drops them within the hour)");
