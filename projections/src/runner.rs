@@ -42,7 +42,8 @@ impl Options {
     pub fn new(clock: Clock) -> Self {
         Self {
             records: 4_000,
-            bytes: 4 << 20,
+            // Some ten thousand readings: whoever stops the server waits for no more than that.
+            bytes: 512 << 10,
             gather: Duration::from_millis(200),
             pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(30),
