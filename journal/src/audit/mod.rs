@@ -1,7 +1,7 @@
 //! What an auditor can check: a Merkle tree over the records of every shard, signed checkpoints of the trees' roots, proofs of single
 //! records, and the verification of a whole log. When checkpoints are made and where they are kept is not known here.
 //!
-//! The formats stand in `docs/audit.md` by the byte, the reasons in `docs/adr/0014-checkpoints.md`.
+//! The formats stand in `docs/audit.md` by the byte, the reasons in `docs/adr/0012-checkpoints.md`.
 
 pub mod checkpoint;
 pub mod leaf;
