@@ -7,7 +7,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 PROGRAM := $(CARGO_TARGET_DIR)/release/cidp
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test torture fuzz check bench fmt clean
+.PHONY: help build run test torture fuzz check bench figures fmt clean
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ check: ## the checks alone: format, spelling, scripts, clippy, licences, known v
 bench: ## measure the figures of docs/performance.md on this machine
 	@tools/install build
 	cargo bench --locked --profile release --bench performance
+
+figures: ## write the figures and the picture of docs/model.md anew, from fleets that no model was trained on
+	CIDP_NEW_FIGURES=1 cargo test --release --locked -p models --test locomotive
 
 fmt: ## format the code
 	cargo fmt --all

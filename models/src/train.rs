@@ -293,29 +293,49 @@ mod tests {
         samples
     }
 
-    #[test]
-    fn the_compiled_forest_votes_as_smartcore_predicts() {
-        let samples = samples(1_500, 6);
+    /// Votes of a forest as smartcore predicts them and as the compiled one gives them, for probes and for the rows it learnt from.
+    fn votes(rows: usize, width: usize, trees: usize, options: &Options) -> (Vec<usize>, Vec<usize>) {
+        let samples = samples(rows, width);
         let rows: Vec<u32> = (0..samples.len() as u32).collect();
         // Smartcore shows only the winning class of a whole forest: forests of one show every vote.
-        let options = Options { depth: 8, ..Options::default() };
-        let probe = numbers(9, 400 * 6);
-        let x = DenseMatrix::new(400, 6, probe.clone(), false).expect("400 rows of 6");
-        let mut counts = vec![0_usize; 400];
+        let mut probe = numbers(options.seed, 400 * width);
+        probe.extend(samples.rows().flatten());
+        let probes = probe.len() / width;
+        let x = DenseMatrix::new(probes, width, probe.clone(), false).expect("rows of one width");
+        let mut counts = vec![0_usize; probes];
         let mut all = Vec::new();
-        for index in 0..11 {
-            let forest = fit_smartcore(&samples, &rows, index, 1, &options).expect("smartcore trains");
+        for index in 0..trees {
+            let forest = fit_smartcore(&samples, &rows, index, 1, options).expect("smartcore trains");
             for (count, vote) in counts.iter_mut().zip(forest.predict(&x).expect("smartcore predicts")) {
                 *count += usize::from(vote);
             }
-            all.extend(read_smartcore(&forest, 6, index).expect("readable"));
+            all.extend(read_smartcore(&forest, width, index).expect("readable"));
         }
-        let forest = Forest::compile(&Trees { width: 6, trees: all }).expect("compiles");
+        let forest = Forest::compile(&Trees { width, trees: all }).expect("compiles");
         let mut scores = Vec::new();
-        forest.score(&probe, 6, &mut scores);
-        let votes: Vec<_> = scores.iter().map(|score| (f64::from(score.risk) * 11.0).round() as usize).collect();
+        forest.score(&probe, width, &mut scores);
+        let of = |score: &twin::scoring::Score| (f64::from(score.risk) * trees as f64).round() as usize;
+        (counts, scores.iter().map(of).collect())
+    }
+
+    #[test]
+    fn the_compiled_forest_votes_as_smartcore_predicts() {
+        let (counts, votes) = votes(1_500, 6, 11, &Options { depth: 8, ..Options::default() });
         assert!(counts.iter().any(|&count| count > 0) && counts.contains(&0), "the probe must show both classes");
         assert_eq!(votes, counts);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn every_compiled_forest_votes_as_smartcore_predicts(
+            (rows, width, trees) in (200_usize..500, 3_usize..9, 1_usize..7),
+            (depth, seed, min_samples_leaf) in (1_u16..12, 0_u64..1_000_000, 1_usize..5),
+        ) {
+            let options = Options { depth, seed, min_samples_leaf, ..Options::default() };
+            let (counts, votes) = votes(rows, width, trees, &options);
+            prop_assert_eq!(votes, counts);
+        }
     }
 
     #[test]

@@ -210,7 +210,31 @@ const COSTS: (f64, f64) = (1e-9, 1e9);
 const RESOLUTIONS: (f64, f64) = (1e-6, 1e6);
 
 /// Keys of a reading that are never sensors.
-pub const RESERVED_KEYS: [&str; 5] = ["locomotive_id", "recorded_at", "latitude", "longitude", "speed"];
+pub const RESERVED_KEYS: [&str; 22] = [
+    "locomotive_id",
+    "recorded_at",
+    "latitude",
+    "longitude",
+    "speed",
+    // What stands beside the sensors in answers and in the columns of the warehouse.
+    "received_at",
+    "risk",
+    "late",
+    "version",
+    "level",
+    "spread",
+    "since",
+    "reason",
+    "model",
+    "last_reading_at",
+    "last_received_at",
+    "signal_lost_at",
+    "last_maintenance_at",
+    "last_failure_at",
+    "alert_id",
+    "shard",
+    "sequence",
+];
 
 impl Definition {
     /// Reads and checks a definition.
@@ -382,9 +406,10 @@ mod tests {
             ("short_seconds = 60.0", "short_seconds = 0.4"),
             ("resolution = 0.1", "resolution = 1e-10"),
             ("lost_seconds = 60.0", "lost_seconds = -1.0"),
-            ("missed_failure = 20.0", "missed_failure = inf"),
+            ("missed_failure = 3.0", "missed_failure = inf"),
             ("horizon_hours = 48.0", "horizon_hours = 1e18"),
         ] {
+            assert!(LOCOMOTIVE.contains(from), "{from}");
             let error = Definition::parse(&LOCOMOTIVE.replacen(from, to, 1)).expect_err(to).to_string();
             let name = to.split(' ').next().unwrap_or_default();
             assert!(error.contains("expected") && error.contains("got"), "{error}");

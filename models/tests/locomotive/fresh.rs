@@ -4,7 +4,7 @@
 //! These seeds were first looked at when physics, tables and rules stood. Whoever changes those does it on other seeds than these.
 //!
 //! After a change of tables or training the figures and the picture are written anew with
-//! `CIDP_NEW_FIGURES=1 cargo test --release -p models --test locomotive`.
+//! `make figures`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -181,7 +181,7 @@ fn hold(name: &str, section: &str, now: &str) {
         text.replace_range(place, now);
         std::fs::write(&path, text).unwrap_or_else(|error| panic!("{name}: {error}"));
     } else {
-        let hint = "run CIDP_NEW_FIGURES=1 cargo test --release -p models --test locomotive, and look at what changed";
+        let hint = "run `make figures`, and look at what changed";
         assert!(&text[place] == now, "{name} does not say what was measured: {hint}. Measured:\n{now}");
     }
 }
