@@ -332,7 +332,7 @@ mod tests {
             (rows, width, trees) in (200_usize..500, 3_usize..9, 1_usize..7),
             (depth, seed, min_samples_leaf) in (1_u16..12, 0_u64..1_000_000, 1_usize..5),
         ) {
-            let options = Options { depth, seed, min_samples_leaf, ..Options::default() };
+            let options = Options { depth, min_samples_leaf, seed, ..Options::default() };
             let (counts, votes) = votes(rows, width, trees, &options);
             prop_assert_eq!(votes, counts);
         }
