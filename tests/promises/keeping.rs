@@ -64,7 +64,9 @@ fn a_running_log_is_backed_up_and_restored_as_the_same_log() {
     assert_eq!(stats["readings"], acknowledged, "{stats:#}");
     assert_eq!(stats["readings"], running["readings"], "the server counts the same");
     assert_eq!((&stats["disk"]["target"], &stats["horizon"], &stats["texts"]), (&16.0.into(), &Value::Null, &2.into()));
-    assert!(home.run(&["log", "stats"]).succeeded().contains("bytes at rest (target: 16 at most)"));
+    assert!(home.run(&["log", "stats", "--compact"]).succeeded().contains("bytes at rest (target: 16 at most)"));
+    let rested = json(&home, &["log", "stats", "--compact"]);
+    assert!(rested["disk"]["per_reading_at_rest"].as_f64() > Some(0.0), "{rested:#}");
 
     let mut elsewhere = Home::new();
     elsewhere.set("CIDP_LOG__DIRECTORY", elsewhere.path().join("restored").display());

@@ -10,9 +10,9 @@ use crate::hash::GENESIS;
 use crate::port::{self, Head, Journal, Millis, Record, Sequence, ShardId, Snapshot};
 
 /// Payload of one frame of records.
-const FRAME_BYTES: usize = 256 << 10;
+const FRAME_BYTES: usize = 64 << 10;
 /// Records of one frame.
-const FRAME_RECORDS: usize = 8_192;
+const FRAME_RECORDS: usize = 1_024;
 /// Entries of a snapshot in one frame, at most; a frame is also closed when its states reach [`FRAME_BYTES`].
 const FRAME_ENTRIES: usize = 1_024;
 /// Texts of one frame.

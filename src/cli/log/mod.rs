@@ -34,6 +34,9 @@ pub(super) enum LogCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct StatsArguments {
+    /// Put everything to rest first, to tell what a reading takes in the end. Only without a server; it writes the whole log anew.
+    #[arg(long)]
+    compact: bool,
     #[command(flatten)]
     server: Server,
 }
@@ -67,6 +70,8 @@ pub(super) struct RepairArguments {
 }
 
 pub(super) fn run(command: &LogCommand, config: &Config, json: bool) -> Result<()> {
+    // A server on the same machine goes first. Where the system does not allow it, the command is only less polite.
+    let _ = rustix::process::nice(10);
     match command {
         LogCommand::Stats(arguments) => stats::run(arguments, config, json),
         LogCommand::Backup(arguments) => backup::run(arguments, config, json),

@@ -17,7 +17,10 @@ use crate::training::now;
 
 pub(super) fn run(arguments: &StatsArguments, config: &Config, json: bool) -> Result<()> {
     let stats = match held::open(&arguments.server, config)? {
-        Held::Free(log) => runtime()?.block_on(of_disk(log, config))?,
+        Held::Free(log) => runtime()?.block_on(of_disk(log, config, arguments.compact))?,
+        Held::By(_) if arguments.compact => {
+            bail!("expected a log that no server holds for --compact; stop the server, or leave it out")
+        }
         Held::By(client) => of_server(&client)?,
     };
     if json {
@@ -28,7 +31,7 @@ pub(super) fn run(arguments: &StatsArguments, config: &Config, json: bool) -> Re
     Ok(())
 }
 
-async fn of_disk(log: Arc<EmbeddedJournal>, config: &Config) -> Result<LogStats> {
+async fn of_disk(log: Arc<EmbeddedJournal>, config: &Config, compact: bool) -> Result<LogStats> {
     let mut survey = Survey::begin(Arc::clone(&log), config.retention.map(|kept| now() - kept)).await?;
     let mut progress = Progress::of("reading");
     while survey.step().await? {
@@ -36,6 +39,9 @@ async fn of_disk(log: Arc<EmbeddedJournal>, config: &Config) -> Result<LogStats>
         progress.show(read, of);
     }
     progress.end();
+    if compact {
+        survey.compact()?;
+    }
     let stats = survey.finish().await?;
     log.close().await;
     Ok(stats)
@@ -84,8 +90,14 @@ fn tell(stats: &LogStats) {
     println!("          {:>16} index", disk.index);
     println!("          {:>16} snapshots", disk.snapshots);
     println!("          {:>16} write-ahead journal of the engine (reused)", disk.write_ahead);
-    let per_reading = disk.per_reading.map_or_else(|| "not yet any".to_owned(), |bytes| format!("{bytes:.1}"));
-    println!("a reading {per_reading:>16} bytes at rest (target: {} at most)", disk.target);
+    if let Some(per_reading) = disk.per_reading_at_rest {
+        println!("a reading {per_reading:>16.1} bytes at rest (target: {} at most)", disk.target);
+    } else if let Some(per_reading) = disk.per_reading {
+        println!(
+            "a reading {per_reading:>16.1} bytes, all included (target at rest: {} at most; see --compact)",
+            disk.target
+        );
+    }
     println!("reclaimed {:>16} bytes by retention, {} more can be", disk.reclaimed, disk.reclaimable);
     if disk.reclaimable > 0 {
         println!("          (a running server drops them within the hour)");
