@@ -10,6 +10,7 @@ pub mod config;
 #[cfg(test)]
 mod corpus;
 pub mod dead_letters;
+pub mod fleet_log;
 pub mod http;
 pub mod keeping;
 pub mod live;

@@ -62,6 +62,12 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "/problems/forbidden", "The key does not allow this", detail)
     }
 
+    /// A key that sees some locomotives only, where all are concerned.
+    pub fn limited() -> Self {
+        let detail = "this key sees some locomotives only, and this concerns all of them; use one without such a limit";
+        Self::new(StatusCode::FORBIDDEN, "/problems/forbidden", "The key does not allow this", detail)
+    }
+
     /// Nothing here.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "/problems/not-found", "Not found", detail)
@@ -180,7 +186,9 @@ impl From<&Refusal> for Problem {
         let path = match refusal {
             Refusal::WrongType { field, .. } | Refusal::GivenTwice { field } => field,
             Refusal::OutOfRange { sensor, .. } => sensor,
-            Refusal::NoId | Refusal::WrongId(_) | Refusal::OtherId { .. } => "locomotive_id",
+            Refusal::NoId | Refusal::WrongId(_) | Refusal::OtherId { .. } | Refusal::NotAllowed { .. } => {
+                "locomotive_id"
+            }
             Refusal::NoTime | Refusal::AbsurdTime { .. } | Refusal::Future { .. } | Refusal::TooLate { .. } => {
                 "recorded_at"
             }

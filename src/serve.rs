@@ -19,9 +19,11 @@ use twin::ids::ModelId;
 
 use crate::audit::notary::Notary;
 use crate::auth::Keys;
+use crate::auth::registry::Registry;
 use crate::breaker::{self, Breaker, Keeper};
 use crate::config::{Config, LogKind};
 use crate::dead_letters::DeadLetterFiles;
+use crate::fleet_log::FleetLog;
 use crate::http::serve::ended;
 use crate::http::{self, App, Limits, Parts, ServedModel};
 use crate::sources::simulator::{self, Simulation};
@@ -193,11 +195,12 @@ async fn assemble(
         tick_every: Duration::from_secs(1),
     })
     .await?;
+    let fleet_log = FleetLog::claim(Arc::clone(&journal), &config.node).await?;
+    let registry = Registry::open(fleet_log.clone(), keys.clone()).await.context("the keys in the log fleet")?;
     let (breaker, keeper) = Breaker::open(breaker::Options {
-        journal: Arc::clone(&journal),
+        log: fleet_log,
         blueprint: Arc::clone(&model.blueprint),
         model: model.scorer.model(),
-        node: config.node.clone(),
         now: clock(),
         drift: config.breaker_drift,
     })
@@ -205,11 +208,13 @@ async fn assemble(
     model.scoring = breaker.scoring().clone();
     let warehouse = log.warehouse(config, &clock).await?;
     let (disk, retention, limits) = (log.disk(), config.retention, Limits::default());
+    let origins = config.origins.clone();
     let parts = Parts {
         fleet,
         model,
         breaker,
         keys,
+        registry,
         clock,
         dead_letters,
         journal,
@@ -219,6 +224,7 @@ async fn assemble(
         audits,
         metrics,
         shutdown,
+        origins,
         limits,
     };
     Ok((parts, keeper))

@@ -61,17 +61,40 @@ impl<S: Needs> FromRequestParts<Door> for Caller<S> {
 
     async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
         let principal = identify(&parts.method, &parts.headers, door).ok_or_else(Problem::unauthorized)?;
+        admit(&principal, door)?;
         if !principal.scopes.allow(S::SCOPE) {
             return Err(Problem::forbidden(S::SCOPE.name()));
         }
+        // For the addressee of the request, who must be one that the caller sees.
+        parts.extensions.insert(principal.clone());
         Ok(Self { principal, scope: PhantomData })
     }
+}
+
+impl<S> Caller<S> {
+    /// Refuses a key that sees some locomotives only: what is asked concerns all of them.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn sees_all(&self) -> Result<(), Problem> {
+        if self.principal.reach.is_whole() { Ok(()) } else { Err(Problem::limited()) }
+    }
+}
+
+/// Counts a request of somebody who may come in.
+///
+/// # Errors
+/// 429 with the seconds to wait.
+pub fn admit(principal: &Principal, door: &Door) -> Result<(), Problem> {
+    let too_fast =
+        |seconds| Problem::too_many("this key asks more often than its rate allows; ask again later", seconds);
+    principal.admit(door.app.now()).map_err(too_fast)
 }
 
 /// Finds who calls: by key anywhere, by session cookie at the Monitor's door.
 pub fn identify(method: &Method, headers: &HeaderMap, door: &Door) -> Option<Principal> {
     if let Some(key) = key_of(headers) {
-        return door.app.parts.keys.principal(key).cloned();
+        return door.app.parts.keys.principal(key, door.app.now());
     }
     let session = cookie_of(headers).filter(|_| door.browser)?;
     if *method != Method::GET && !same_origin(headers) {

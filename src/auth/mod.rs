@@ -1,16 +1,22 @@
-//! Who may do what: keys and their scopes. How a browser keeps a key is `session`'s affair; what a route needs, the route says itself.
+//! Who may do what: scopes, and whoever stands behind a request. Which keys there are is `keys`' affair, how they are made `registry`'s, how a
+//! browser keeps one `session`'s; what a route needs, the route says itself.
 
 pub mod extract;
+pub mod keys;
+pub mod rate;
+pub mod reach;
+pub mod registry;
 pub mod session;
+pub mod wire;
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use subtle::ConstantTimeEq;
+use twin::instant::Millis;
 
-/// The key of the seed. It is public, so it counts on loopback listeners alone.
-pub const SEED_KEY: &str = "entreprise_secret_key_2026";
+pub use self::keys::{KeyError, Keys, SEED_KEY};
+use self::rate::Rate;
+pub use self::reach::Reach;
 
 /// What a key allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +32,14 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Ingest, Self::Operate, Self::Admin];
+
+    /// Reads a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,100 +61,90 @@ impl Scopes {
         Self(scopes.iter().fold(0, |bits, scope| bits | 1 << *scope as u8))
     }
 
+    /// The set whose bits are these: bit 0 read, 1 ingest, 2 operate, 3 admin.
+    pub const fn of_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// Its bits.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The names of those that are in it.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Scope::ALL.into_iter().filter(move |scope| self.0 & (1 << *scope as u8) != 0).map(Scope::name)
+    }
+
     /// Whether a scope is allowed; `admin` allows everything.
     pub const fn allow(self, scope: Scope) -> bool {
         self.0 & (1 << scope as u8 | 1 << Scope::Admin as u8) != 0
     }
 }
 
-/// Whoever stands behind a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Whoever stands behind a request. Tickets and sessions hold a clone of the key's own, so that what bounds the key bounds them.
+#[derive(Debug, Clone)]
 pub struct Principal {
     /// Opaque id of the key; it goes into events as their cause.
     pub actor: Arc<str>,
     /// What it may do.
     pub scopes: Scopes,
+    /// Which locomotives it sees.
+    pub reach: Reach,
+    bounds: Option<Arc<Bounds>>,
 }
 
-/// Why a server may not start with its keys.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// Everyone knows the seed's key, so it protects nothing on an open address.
-    #[error(
-        "{listener} can be reached from other machines, but no key of your own is set; set CIDP_API_KEY (or CIDP_API_KEY_FILE) to a secret \
-         of at least 16 characters, or listen on 127.0.0.1"
-    )]
-    NoOwnKey {
-        /// The open address.
-        listener: SocketAddr,
-    },
-    /// A key that can be guessed.
-    #[error("CIDP_API_KEY: expected at least 16 characters without spaces, got {length}")]
-    Weak {
-        /// Its length.
-        length: usize,
-    },
-    /// The seed's key set as one's own on an open address.
-    #[error("CIDP_API_KEY is the published key of the seed; on {listener} set a secret of your own")]
-    Published {
-        /// The open address.
-        listener: SocketAddr,
-    },
+/// What ends a key, and how fast it may ask.
+#[derive(Debug)]
+struct Bounds {
+    expires_at: Option<Millis>,
+    revoked: AtomicBool,
+    rate: Option<Rate>,
 }
 
-/// The keys in force. Only their hashes are kept.
-#[derive(Clone, Default)]
-pub struct Keys {
-    entries: Vec<([u8; 32], Principal)>,
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keys({})", self.entries.len())
-    }
-}
-
-impl Keys {
-    /// The keys for these listeners: one's own, and beside it the seed's where every listener is loopback. The second value tells whether
-    /// the seed's key is accepted, which deserves a warning.
-    pub fn for_listeners(own: Option<&str>, listeners: &[SocketAddr]) -> Result<(Self, bool), KeyError> {
-        let open = listeners.iter().find(|listener| !listener.ip().is_loopback());
-        let mut keys = Self::default();
-        if let Some(own) = own {
-            if let (SEED_KEY, Some(listener)) = (own, open) {
-                return Err(KeyError::Published { listener: *listener });
-            }
-            if own.len() < 16 || own.contains(char::is_whitespace) {
-                return Err(KeyError::Weak { length: own.len() });
-            }
-            keys.add(own, "key:environment", Scopes::of(&[Scope::Admin]));
-        }
-        match (own, open) {
-            (None, Some(listener)) => Err(KeyError::NoOwnKey { listener: *listener }),
-            (_, None) => {
-                keys.add(SEED_KEY, "key:seed", Scopes::of(&[Scope::Admin]));
-                Ok((keys, true))
-            }
-            (Some(_), Some(_)) => Ok((keys, false)),
-        }
+impl Principal {
+    /// One that sees every locomotive, does not expire and may ask as fast as it likes.
+    pub fn unbounded(actor: &str, scopes: Scopes) -> Self {
+        Self { actor: Arc::from(actor), scopes, reach: Reach::default(), bounds: None }
     }
 
-    /// Adds a key.
-    pub fn add(&mut self, key: &str, actor: &str, scopes: Scopes) {
-        let principal = Principal { actor: Arc::from(actor), scopes };
-        self.entries.push((*blake3::hash(key.as_bytes()).as_bytes(), principal));
+    /// One that sees `reach`, until `expires_at`, at most `rate` requests a second.
+    pub fn bounded(
+        actor: &str,
+        scopes: Scopes,
+        reach: Reach,
+        (expires_at, rate): (Option<Millis>, Option<u32>),
+    ) -> Self {
+        let bounds = Bounds { expires_at, revoked: AtomicBool::new(false), rate: rate.map(Rate::new) };
+        Self { actor: Arc::from(actor), scopes, reach, bounds: Some(Arc::new(bounds)) }
     }
 
-    /// Whose key this is. Every key is compared, in constant time over hashes, so that nothing can be learnt from how long it takes.
-    pub fn principal(&self, key: &str) -> Option<&Principal> {
-        let hash = blake3::hash(key.as_bytes());
-        let mut found = None;
-        for (known, principal) in &self.entries {
-            if bool::from(known.ct_eq(hash.as_bytes())) {
-                found = Some(principal);
-            }
+    /// Whether the key behind it is worth anything still.
+    pub fn is_in_force(&self, now: Millis) -> bool {
+        self.bounds.as_ref().is_none_or(|bounds| {
+            !bounds.revoked.load(Ordering::Acquire) && bounds.expires_at.is_none_or(|expires_at| now < expires_at)
+        })
+    }
+
+    /// Counts one request.
+    ///
+    /// # Errors
+    /// The seconds to wait, where there were too many.
+    pub fn admit(&self, now: Millis) -> Result<(), u32> {
+        let rate = self.bounds.as_ref().and_then(|bounds| bounds.rate.as_ref());
+        rate.map_or(Ok(()), |rate| rate.admit(now))
+    }
+
+    /// Whether it sees this locomotive.
+    pub fn sees(&self, locomotive: &str) -> bool {
+        self.reach.holds(locomotive)
+    }
+
+    /// The key behind it is worth nothing from now on, and neither is what was made from it.
+    fn revoke(&self) {
+        if let Some(bounds) = &self.bounds {
+            bounds.revoked.store(true, Ordering::Release);
         }
-        found
     }
 }
 
@@ -148,34 +152,23 @@ impl Keys {
 mod tests {
     use super::*;
 
-    const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5000);
-    const OPEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 5000);
-    const OWN: &str = "a-secret-of-my-own";
-
-    #[test]
-    fn the_seed_key_counts_on_loopback_alone() {
-        let (keys, seed) = Keys::for_listeners(None, &[LOOPBACK]).expect("loopback");
-        assert!(seed && keys.principal(SEED_KEY).is_some());
-        assert_eq!(
-            Keys::for_listeners(None, &[LOOPBACK, OPEN]).map(|_| ()),
-            Err(KeyError::NoOwnKey { listener: OPEN })
-        );
-        let (keys, seed) = Keys::for_listeners(Some(OWN), &[OPEN]).expect("own key");
-        assert!(!seed && keys.principal(SEED_KEY).is_none() && keys.principal(OWN).is_some());
-        let published = Keys::for_listeners(Some(SEED_KEY), &[OPEN]).map(|_| ());
-        assert_eq!(published, Err(KeyError::Published { listener: OPEN }));
-    }
-
-    #[test]
-    fn a_weak_key_is_refused() {
-        assert_eq!(Keys::for_listeners(Some("short"), &[OPEN]).map(|_| ()), Err(KeyError::Weak { length: 5 }));
-    }
-
     #[test]
     fn admin_allows_everything_and_the_others_themselves() {
         assert!(Scopes::of(&[Scope::Admin]).allow(Scope::Operate));
         let scopes = Scopes::of(&[Scope::Read, Scope::Ingest]);
         assert!(scopes.allow(Scope::Read) && scopes.allow(Scope::Ingest));
         assert!(!scopes.allow(Scope::Operate) && !scopes.allow(Scope::Admin));
+        assert_eq!(scopes.names().collect::<Vec<_>>(), ["read", "ingest"]);
+        assert_eq!(Scopes::of_bits(scopes.bits()), scopes);
+    }
+
+    #[test]
+    fn what_was_made_from_a_key_ends_with_it() {
+        let key = Principal::bounded("key-1", Scopes::of(&[Scope::Read]), Reach::default(), (Some(10), None));
+        let ticket = key.clone();
+        assert!(ticket.is_in_force(9) && !ticket.is_in_force(10));
+        key.revoke();
+        assert!(!ticket.is_in_force(9));
+        assert!(Principal::unbounded("key:environment", Scopes::default()).is_in_force(Millis::MAX));
     }
 }

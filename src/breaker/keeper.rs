@@ -18,8 +18,8 @@ use twin::instant::Millis;
 
 use super::latency::{Counts, Latency, OBJECTIVE};
 use super::machine::Machine;
-use super::record::FleetLog;
 use super::{ALERTS_MOST, AlertNews, BreakerError, Options, Order, Request, Scoring, Standing, measured, survives};
+use crate::fleet_log::FleetLog;
 use crate::http::serve::ended;
 
 /// Time between two looks at what was measured.
@@ -56,12 +56,11 @@ impl Keeper {
     /// Takes over what the log says; causes that do not outlive a restart are lifted.
     pub(super) async fn new(
         options: Options,
-        log: FleetLog,
         machine: Machine,
         (scoring, turns, outlet): Outlets,
         queue: mpsc::Receiver<Request>,
     ) -> Result<Self> {
-        let Options { blueprint, drift, model, now, .. } = options;
+        let Options { log, blueprint, drift, model, now } = options;
         let mut keeper = Self { log, machine, blueprint, drift_opens: drift, scoring, turns, measured: outlet, queue };
         let held: Vec<_> = keeper.machine.holding().map(|held| (held.why.clone(), held.model)).collect();
         for (why, of) in held {

@@ -128,6 +128,7 @@ impl Machine {
                 self.trial = (turn.state == Breaker::HalfOpen).then(|| (turn.at, turn.why.clone()));
                 self.turned(turn);
             }
+            FleetEvent::KeyCreated(_) | FleetEvent::KeyRevoked { .. } => {}
         }
     }
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use journal::error::AppendError;
-use journal::port::Journal;
 use models::drift::Measure;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use twin::event::Cause;
@@ -23,7 +22,7 @@ use twin::instant::Millis;
 pub use keeper::Keeper;
 pub use standing::{Scoring, Standing};
 
-use self::record::FleetLog;
+use crate::fleet_log::FleetLog;
 
 /// Requests that may wait for the keeper.
 const QUEUE: usize = 64;
@@ -72,14 +71,12 @@ struct Request {
 
 /// What the breaker stands on.
 pub struct Options {
-    /// The log.
-    pub journal: Arc<dyn Journal>,
+    /// The log `fleet`.
+    pub log: FleetLog,
     /// Names the features.
     pub blueprint: Arc<Blueprint>,
     /// The model in force.
     pub model: ModelId,
-    /// This node, for the claim.
-    pub node: String,
     /// Now.
     pub now: Millis,
     /// Whether drift opens it; it is measured all the same.
@@ -96,17 +93,17 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Claims the log `fleet`, reads what holds the breaker, records the model in force where it is another than before. The [`Keeper`] must
+    /// Reads in the log `fleet` what holds the breaker, records the model in force where it is another than before. The [`Keeper`] must
     /// be run for anything to happen afterwards.
     pub async fn open(options: Options) -> Result<(Self, Keeper)> {
-        let (log, machine) = FleetLog::open(&options).await.context("the log fleet")?;
+        let machine = record::open(&options).await.context("the log fleet")?;
         let scoring = Scoring::default();
         let (requests, queue) = mpsc::channel(QUEUE);
         let (turns, _) = broadcast::channel(TURNS_KEPT);
         let nothing = Measure { rows: 0, locomotives: 0, features: Vec::new(), beyond_since: None, drifted: false };
         let (measured, drift) = watch::channel(nothing);
         let breaker = Self { scoring: scoring.clone(), requests, turns: turns.clone(), drift };
-        let keeper = Keeper::new(options, log, machine, (scoring, turns, measured), queue).await?;
+        let keeper = Keeper::new(options, machine, (scoring, turns, measured), queue).await?;
         Ok((breaker, keeper))
     }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod bootstrap;
 mod evaluate;
+mod keys;
 mod log;
 mod operate;
 mod produce;
@@ -76,6 +77,9 @@ enum Command {
     /// What an auditor asks: verification, scores again, erasure.
     #[command(subcommand, after_help = "Example: cidp audit verify")]
     Audit(audit::AuditCommand),
+    /// Who may come in: make, list and revoke keys.
+    #[command(subcommand, after_help = "Example: cidp keys create 'depot at Bassa' --scope read")]
+    Keys(keys::KeysCommand),
     /// Whether the server is well; exit code 1 when it is not.
     #[command(after_help = "Example: cidp health && echo well")]
     Health(Server),
@@ -157,6 +161,7 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Log(command) => log::run(&command, &config, cli.json),
         Command::Audit(command) => audit::run(&command, &config, cli.json),
+        Command::Keys(command) => keys::run(command, &config, cli.json),
         Command::Health(server) => operate::health(&server.client(&config), cli.json),
     }
 }

@@ -37,6 +37,7 @@ const fn secret(name: &'static str, default: &'static str) -> Key {
 /// All keys.
 pub const KEYS: &[Key] = &[
     text("http.listen", "127.0.0.1:5000"),
+    text("http.cors", ""),
     text("monitor.listen", "127.0.0.1:8501"),
     text("definition.path", "data/locomotive.toml"),
     text("model.path", "models/latest.onnx"),

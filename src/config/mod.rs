@@ -20,6 +20,8 @@ pub struct Config {
     pub settings: Settings,
     /// `http.listen`.
     pub http: SocketAddr,
+    /// `http.cors`: origins whose pages may ask.
+    pub origins: Vec<String>,
     /// `monitor.listen`.
     pub monitor: SocketAddr,
     /// `definition.path`.
@@ -87,6 +89,18 @@ impl Config {
         if http == monitor && http.port() != 0 {
             return Err(s.wrong("monitor.listen", "another address than http.listen"));
         }
+        let origins: Vec<_> = s
+            .text("http.cors")
+            .split(',')
+            .map(str::trim)
+            .filter(|origin| !origin.is_empty())
+            .map(str::to_owned)
+            .collect();
+        if !origins.iter().all(|origin| is_origin(origin)) {
+            return Err(
+                s.wrong("http.cors", "origins such as https://depot.example, separated by commas; none for no page")
+            );
+        }
         let log = match s.text("log.kind") {
             "embedded" => LogKind::Embedded,
             "memory" => LogKind::Memory,
@@ -123,6 +137,7 @@ impl Config {
         };
         Ok(Self {
             http,
+            origins,
             monitor,
             definition: PathBuf::from(s.text("definition.path")),
             model: PathBuf::from(s.text("model.path")),
@@ -145,6 +160,13 @@ impl Config {
             settings,
         })
     }
+}
+
+/// Whether a text is an origin as browsers send it (RFC 6454): scheme, host and perhaps a port, without a path. `*` would let every page ask.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let allowed = |c: char| (c.is_ascii_alphanumeric() && !c.is_ascii_uppercase()) || ".-:[]".contains(c);
+    host.is_some_and(|host| !host.is_empty() && host.chars().all(allowed))
 }
 
 fn path_maybe(text: &str) -> Option<PathBuf> {
@@ -177,6 +199,17 @@ mod tests {
         assert_eq!(config.late_window, 7 * twin::instant::DAY);
         assert_eq!((config.shards, config.simulated, config.max_locomotives), (8, 20, 200_000));
         assert_eq!(config.node, "http://127.0.0.1:5000");
+    }
+
+    #[test]
+    fn origins_are_named_one_by_one() {
+        let cors = |text: &str| with(&[("CIDP_HTTP__CORS", text)], None);
+        let named = cors("https://depot.example, http://127.0.0.1:3000").expect("valid").origins;
+        assert_eq!(named, ["https://depot.example", "http://127.0.0.1:3000"]);
+        assert!(with(&[], None).expect("defaults").origins.is_empty());
+        for wrong in ["*", "depot.example", "https://depot.example/", "https://Depot.example", "null"] {
+            assert!(message(cors(wrong)).contains("http.cors"), "{wrong}");
+        }
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub async fn alerts(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Standing>, Problem> {
+    caller.sees_all()?;
     let alerts = news(ask::json(&headers, &body)?)?;
     let cause = cause(&caller, door.app.now());
     let standing = door.app.parts.breaker.alerts(alerts, cause).await.map_err(|error| problem(&error))?;

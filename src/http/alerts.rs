@@ -81,7 +81,7 @@ pub struct AlertsQuery {
 )]
 pub async fn list(
     State(door): State<Door>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
     Asked(query): Asked<AlertsQuery>,
 ) -> Result<Json<Page<OpenAlert>>, Problem> {
     let limit = ask::limit(query.limit)?;
@@ -94,6 +94,9 @@ pub async fn list(
     let mut found = Vec::new();
     door.app.parts.fleet.read(|view: &TwinView| {
         let Some(alert) = &view.state.alert else { return };
+        if !caller.principal.sees(view.id.as_str()) {
+            return;
+        }
         if acknowledged.is_none_or(|wanted| wanted == alert.acknowledged.is_some()) {
             found.extend(OpenAlert::of(view, &door.app.parts.model));
         }
@@ -141,7 +144,7 @@ pub async fn acknowledge(
         return Err(Problem::misfit("comment", format!("expected at most 10000 bytes, got {}", body.comment.len())));
     }
     let none = || Problem::not_found(format!("there is no open alert {alert:?}"));
-    let id = alert::locomotive_of(&alert).ok_or_else(none)?;
+    let id = alert::locomotive_of(&alert).filter(|id| caller.principal.sees(id.as_str())).ok_or_else(none)?;
     let Parts { fleet, model, journal, .. } = &door.app.parts;
     let open =
         fleet.twin(id.as_str()).and_then(|view| view.state.alert).filter(|open| open.id == alert).ok_or_else(none)?;

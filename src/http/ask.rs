@@ -10,6 +10,7 @@ use twin::instant::{self, Millis};
 use utoipa::ToSchema;
 
 use super::Door;
+use crate::auth::Principal;
 use crate::problem::Problem;
 
 /// Entries of a list where `limit` is not given.
@@ -31,7 +32,7 @@ impl<T: DeserializeOwned> FromRequestParts<Door> for Asked<T> {
     }
 }
 
-/// The locomotive of the address. One that can be nobody's id is 404, like any that is not there.
+/// The locomotive of the address, after the caller: one that it does not see is 404, like any that is not there or can be nobody's id.
 #[derive(Debug)]
 pub struct Addressee(pub LocomotiveId);
 
@@ -42,7 +43,12 @@ impl FromRequestParts<Door> for Addressee {
         let Path(id): Path<String> = Path::from_request_parts(parts, door)
             .await
             .map_err(|rejection| Problem::not_found(rejection.body_text()))?;
-        LocomotiveId::parse(&id).map(Self).map_err(|error| Problem::not_found(error.to_string()))
+        let id = LocomotiveId::parse(&id).map_err(|error| Problem::not_found(error.to_string()))?;
+        match parts.extensions.get::<Principal>() {
+            Some(principal) if principal.sees(id.as_str()) => Ok(Self(id)),
+            Some(_) => Err(Problem::no_locomotive(id.as_str())),
+            None => Err(Problem::internal("the handler names the addressee before the caller")),
+        }
     }
 }
 

@@ -146,10 +146,13 @@ pub struct ProofBody {
 )]
 pub async fn proof(
     State(door): State<Door>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
     Asked(query): Asked<ProofQuery>,
 ) -> Result<Json<ProofBody>, Problem> {
     let none = || Problem::not_found(format!("{} has no event of version {}", query.locomotive, query.version));
+    if !caller.principal.sees(&query.locomotive) {
+        return Err(none());
+    }
     let proof = match door.app.parts.audits.notary.prove(&query.locomotive, query.version).await {
         Err(NotaryError::NoEvent) => return Err(none()),
         proof => proof.map_err(|error| problem(&error))?,

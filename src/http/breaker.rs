@@ -50,6 +50,7 @@ pub async fn open(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Standing>, Problem> {
+    caller.sees_all()?;
     let OpenBody { reason } = ask::json(&headers, &body)?;
     if reason.len() > REASON_BYTES {
         let message = format!("expected at most {REASON_BYTES} bytes, got {}", reason.len());
@@ -67,6 +68,7 @@ pub async fn open(
     security(("key" = []), ("bearer" = []))
 )]
 pub async fn close(State(door): State<Door>, caller: Caller<Operate>) -> Result<Json<Standing>, Problem> {
+    caller.sees_all()?;
     let cause = cause(&caller, door.app.now());
     let standing = door.app.parts.breaker.order_close(cause).await.map_err(|error| problem(&error))?;
     Ok(Json((*standing).clone()))

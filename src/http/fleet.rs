@@ -91,11 +91,12 @@ pub struct FleetQuery {
 )]
 pub async fn fleet(
     State(door): State<Door>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
     Asked(query): Asked<FleetQuery>,
 ) -> Result<Json<FleetAnswer>, Problem> {
     let limit = ask::limit(query.limit)?;
     let fleet = &door.app.parts.fleet;
+    let seen = |view: &TwinView| caller.principal.sees(view.id.as_str());
     let mut summary = Summary::default();
     let asked = match (ask::time_maybe("at", query.at.as_deref())?, query.cut.as_deref().map(read_cut).transpose()?) {
         (Some(_), Some(_)) => return Err(Problem::misfit("cut", "expected either at or cut, got both")),
@@ -105,15 +106,26 @@ pub async fn fleet(
     };
     let (at, cut) = match asked {
         None => {
-            fleet.read(|view: &TwinView| summary.add(view, &door.app.parts.model));
+            fleet.read(|view: &TwinView| {
+                if seen(view) {
+                    summary.add(view, &door.app.parts.model);
+                }
+            });
             (door.app.now(), summary.cut.clone())
         }
         Some((at, moment)) => {
             let past = fleet.fleet_at(moment).await.map_err(|error| past_problem(&error))?;
             let model = door.app.parts.model.of_the_past();
-            past.twins.iter().for_each(|view| summary.add(view, &model));
+            past.twins.iter().filter(|view| seen(view)).for_each(|view| summary.add(view, &model));
             // A cut is no moment; its newest event's is the best name for it.
-            let newest = || past.twins.iter().map(|view| view.appended_at).max().unwrap_or_else(|| door.app.now());
+            let newest = || {
+                past.twins
+                    .iter()
+                    .filter(|view| seen(view))
+                    .map(|view| view.appended_at)
+                    .max()
+                    .unwrap_or_else(|| door.app.now())
+            };
             (at.unwrap_or_else(newest), past.cut.into_iter().collect())
         }
     };

@@ -16,6 +16,7 @@ use twin::ids::LocomotiveId;
 use super::App;
 use super::history::{CHUNK, Wanted};
 use super::serve::ended;
+use crate::auth::Principal;
 use crate::problem::Problem;
 use crate::render::event::event;
 
@@ -25,6 +26,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// One client that follows one locomotive.
 pub(super) struct Follower {
     app: Arc<App>,
+    listener: Principal,
     id: LocomotiveId,
     /// The last version read.
     after: u64,
@@ -45,8 +47,15 @@ pub(super) fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 }
 
 impl Follower {
-    pub(super) fn new(app: &Arc<App>, id: LocomotiveId, after: u64, wanted: Wanted, left: Option<usize>) -> Self {
+    pub(super) fn new(
+        app: &Arc<App>,
+        listener: Principal,
+        id: LocomotiveId,
+        after: u64,
+        (wanted, left): (Wanted, Option<usize>),
+    ) -> Self {
         Self {
+            listener,
             id,
             after,
             wanted,
@@ -67,9 +76,13 @@ impl Follower {
         Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
     }
 
-    /// The next event; none when the server ends, the bounds are reached or the log cannot be read, from which a client comes back.
+    /// The next event; none when the key is worth nothing any more, the server ends, the bounds are reached or the log cannot be read, from
+    /// which a client comes back.
     async fn next(&mut self) -> Option<Event> {
         loop {
+            if !self.listener.is_in_force(self.app.now()) {
+                return None;
+            }
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }

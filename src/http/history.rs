@@ -97,7 +97,7 @@ impl Wanted {
 )]
 pub async fn events(
     State(door): State<Door>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
     Addressee(id): Addressee,
     Asked(query): Asked<EventsQuery>,
     headers: HeaderMap,
@@ -119,7 +119,7 @@ pub async fn events(
     let limit = query.limit.map(|limit| ask::limit(Some(limit))).transpose()?;
     if accept.contains("text/event-stream") {
         let after = last_seen(&headers)?.unwrap_or(after);
-        return Ok(Follower::new(&door.app, id, after, wanted, limit).into_response());
+        return Ok(Follower::new(&door.app, caller.principal, id, after, (wanted, limit)).into_response());
     }
     if accept.contains("application/x-ndjson") {
         let reader = Reader {

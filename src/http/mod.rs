@@ -11,8 +11,10 @@ pub mod diff;
 pub mod docs;
 pub mod fleet;
 mod follow;
+mod headers;
 pub mod health;
 pub mod history;
+pub mod keys;
 pub mod log;
 pub mod model;
 pub mod notes;
@@ -21,6 +23,7 @@ pub mod readings;
 pub mod series;
 pub mod serve;
 pub mod twins;
+mod unread;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +48,7 @@ pub use self::serve::serve;
 pub use crate::render::ServedModel;
 
 use crate::auth::Keys;
+use crate::auth::registry::Registry;
 use crate::auth::session::Passes;
 use crate::breaker::Breaker;
 use crate::live::hub::Hub;
@@ -61,6 +65,8 @@ pub struct Parts {
     pub breaker: Breaker,
     /// Who may come in.
     pub keys: Keys,
+    /// Makes and revokes keys.
+    pub registry: Registry,
     /// The time.
     pub clock: Clock,
     /// Where refused readings are kept.
@@ -79,6 +85,8 @@ pub struct Parts {
     pub metrics: PrometheusHandle,
     /// Turns true when the server ends.
     pub shutdown: watch::Receiver<bool>,
+    /// Pages of these origins may ask.
+    pub origins: Vec<String>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -181,6 +189,8 @@ pub fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(breaker::standing))
         .routes(routes!(breaker::open))
         .routes(routes!(breaker::close))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
         .routes(routes!(health::metrics))
         .routes(routes!(log::stats))
         .routes(routes!(log::backup))
@@ -207,6 +217,9 @@ pub fn in_house_style(router: Router<Door>, door: Door) -> Router {
         .layer(middleware::from_fn_with_state(limits, within_bounds))
         .layer(middleware::from_fn_with_state(limits, in_time))
         .layer(middleware::from_fn(problem::in_one_form))
+        .layer(middleware::from_fn_with_state(door.clone(), headers::across_origins))
+        .layer(middleware::from_fn(headers::on_every_answer))
+        .layer(middleware::from_fn(unread::said))
         .with_state(door)
 }
 

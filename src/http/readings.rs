@@ -153,9 +153,14 @@ async fn take(
     let mut letters = Vec::new();
     for (index, part) in parts.into_iter().enumerate() {
         match wire::decode(part, definition, received_at, address) {
-            Ok(reading) => {
+            Ok(reading) if caller.principal.sees(reading.id.as_str()) => {
                 readings.push(reading);
                 places.push(index);
+            }
+            Ok(reading) => {
+                let refusal = Refusal::NotAllowed { id: reading.id.to_string() };
+                letters.push(letter(&refusal, received_at, part));
+                receipt.rejected.push(rejected(index, &refusal));
             }
             Err(refusal) => {
                 letters.push(letter(&refusal, received_at, part));

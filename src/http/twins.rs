@@ -49,7 +49,7 @@ pub struct TwinsQuery {
 )]
 pub async fn list(
     State(door): State<Door>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
     Asked(query): Asked<TwinsQuery>,
 ) -> Result<Json<Page<Box<RawValue>>>, Problem> {
     let limit = ask::limit(query.limit)?;
@@ -62,6 +62,9 @@ pub async fn list(
     let mut places = Vec::new();
     let scoring = door.app.parts.breaker.scoring();
     door.app.parts.fleet.read(|view: &TwinView| {
+        if !caller.principal.sees(view.id.as_str()) {
+            return;
+        }
         let named = needle.as_ref().is_none_or(|needle| view.id.as_str().to_ascii_lowercase().contains(needle));
         let within = bbox.as_ref().is_none_or(|bbox| bbox.holds(view));
         if named && within && levels.as_ref().is_none_or(|levels| levels.contains(&scoring.level(view.state.level))) {

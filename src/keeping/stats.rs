@@ -273,6 +273,8 @@ fn name(number: u16) -> String {
         kind::MODEL_PROMOTED => "ModelPromoted",
         kind::SCORING_SUSPENDED => "ScoringSuspended",
         kind::SCORING_RESUMED => "ScoringResumed",
+        kind::KEY_CREATED => "KeyCreated",
+        kind::KEY_REVOKED => "KeyRevoked",
         other => return format!("kind {other}"),
     };
     name.to_owned()

@@ -8,6 +8,7 @@ use twin::ids::LocomotiveId;
 use twin::level::Level;
 
 use super::frames::FilterFrame;
+use crate::auth::Reach;
 use crate::breaker::Scoring;
 use crate::http::twins::{Bbox, fields, levels};
 use crate::problem::Problem;
@@ -20,6 +21,8 @@ const MOST_IDS: usize = 10_000;
 /// A checked filter; the default wants everything.
 #[derive(Debug, Clone)]
 pub struct Filter {
+    /// What the client may see at all.
+    reach: Reach,
     ids: Option<HashSet<String>>,
     levels: Option<Vec<Level>>,
     bbox: Option<Bbox>,
@@ -31,18 +34,18 @@ pub struct Filter {
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { ids: None, levels: None, bbox: None, fields: None, pause: FASTEST }
+        Self { reach: Reach::default(), ids: None, levels: None, bbox: None, fields: None, pause: FASTEST }
     }
 }
 
 impl Filter {
-    /// The filter of a client that wants one locomotive.
-    pub fn only(id: &LocomotiveId) -> Self {
-        Self { ids: Some(HashSet::from([id.to_string()])), ..Self::default() }
+    /// The filter of a client that may see `reach` and wants one locomotive, or all of these.
+    pub fn of(reach: Reach, only: Option<&LocomotiveId>) -> Self {
+        Self { reach, ids: only.map(|id| HashSet::from([id.to_string()])), ..Self::default() }
     }
 
-    /// Reads a client's message, which narrows `within`.
-    pub fn read(text: &str, within: Option<&LocomotiveId>) -> Result<Self, String> {
+    /// Reads a client's message, which narrows what it may see and the one locomotive of its stream.
+    pub fn read(text: &str, reach: &Reach, within: Option<&LocomotiveId>) -> Result<Self, String> {
         let shape = r#"expected {"type":"filter","ids":[…],"levels":[…],"bbox":"w,s,e,n","fields":[…],"max_rate":n}"#;
         let frame: FilterFrame = serde_json::from_str(text).map_err(|error| format!("{shape}: {error}"))?;
         if frame.kind != "filter" {
@@ -62,6 +65,7 @@ impl Filter {
             ids = Some(HashSet::from([only.to_string()]));
         }
         Ok(Self {
+            reach: reach.clone(),
             ids,
             levels: levels(joined(frame.levels).as_deref()).map_err(told)?,
             bbox: frame.bbox.as_deref().map(Bbox::parse).transpose().map_err(told)?,
@@ -72,7 +76,7 @@ impl Filter {
 
     /// Whether a locomotive is of interest at all.
     pub fn wants(&self, id: &LocomotiveId) -> bool {
-        self.ids.as_ref().is_none_or(|ids| ids.contains(id.as_str()))
+        self.reach.holds(id.as_str()) && self.ids.as_ref().is_none_or(|ids| ids.contains(id.as_str()))
     }
 
     /// Whether a twin in this state is of interest.
@@ -100,15 +104,16 @@ mod tests {
 
     #[test]
     fn a_filter_is_read_or_refused_with_what_was_expected() {
-        let filter =
-            Filter::read(r#"{"type":"filter","ids":["A"],"levels":["danger"],"max_rate":2}"#, None).expect("valid");
+        let all = Reach::default();
+        let filter = Filter::read(r#"{"type":"filter","ids":["A"],"levels":["danger"],"max_rate":2}"#, &all, None)
+            .expect("valid");
         assert_eq!(filter.pause, Duration::from_millis(500));
         assert!(filter.wants_change(Some(&LocomotiveId::parse("A").expect("valid")), &[Level::Nominal, Level::Danger]));
         assert!(!filter.wants(&LocomotiveId::parse("B").expect("valid")));
         for wrong in
             ["", "{}", r#"{"type":"x"}"#, r#"{"type":"filter","levels":["bad"]}"#, r#"{"type":"filter","max_rate":99}"#]
         {
-            let error = Filter::read(wrong, None).expect_err(wrong);
+            let error = Filter::read(wrong, &all, None).expect_err(wrong);
             assert!(error.contains("expected"), "{error}");
         }
     }
@@ -116,7 +121,18 @@ mod tests {
     #[test]
     fn a_stream_of_one_twin_stays_there() {
         let id = LocomotiveId::parse("A").expect("valid");
-        let filter = Filter::read(r#"{"type":"filter","ids":["B"]}"#, Some(&id)).expect("valid");
+        let filter = Filter::read(r#"{"type":"filter","ids":["B"]}"#, &Reach::default(), Some(&id)).expect("valid");
         assert!(filter.wants(&id) && !filter.wants(&LocomotiveId::parse("B").expect("valid")));
+    }
+
+    #[test]
+    fn no_filter_shows_what_the_key_does_not_see() {
+        let reach = Reach::of(&["A*".to_owned()]);
+        let id = |text: &str| LocomotiveId::parse(text).expect("valid");
+        let asked = Filter::read(r#"{"type":"filter","ids":["A1","B1"]}"#, &reach, None).expect("valid");
+        for filter in [Filter::of(reach.clone(), None), Filter::of(reach.clone(), Some(&id("B1"))), asked] {
+            assert!(!filter.wants(&id("B1")) && !filter.wants_change(Some(&id("B1")), &[]));
+        }
+        assert!(Filter::of(reach, None).wants(&id("A1")));
     }
 }

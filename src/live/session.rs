@@ -16,6 +16,7 @@ use super::frames::{self, GapFrame, HeartbeatFrame, ResumedFrame};
 use super::hub::{FactFrame, News, Place, Seat};
 use super::resume::missed;
 use super::token::Cut;
+use crate::auth::Principal;
 use crate::http::App;
 use crate::http::serve::ended;
 use crate::render::twin::keep;
@@ -33,6 +34,7 @@ struct Over;
 /// One client.
 pub struct Session {
     app: Arc<App>,
+    listener: Principal,
     only: Option<LocomotiveId>,
     filter: Filter,
     resume: Option<Cut>,
@@ -46,9 +48,16 @@ pub struct Session {
 
 impl Session {
     /// A client that may come in.
-    pub fn new(app: &Arc<App>, only: Option<LocomotiveId>, resume: Option<Cut>, seat: Seat) -> Self {
+    pub fn new(
+        app: &Arc<App>,
+        listener: Principal,
+        only: Option<LocomotiveId>,
+        resume: Option<Cut>,
+        seat: Seat,
+    ) -> Self {
         Self {
-            filter: only.as_ref().map(Filter::only).unwrap_or_default(),
+            filter: Filter::of(listener.reach.clone(), only.as_ref()),
+            listener,
             app: Arc::clone(app),
             only,
             resume,
@@ -90,8 +99,13 @@ impl Session {
         let mut shutdown = self.app.parts.shutdown.clone();
         let mut next_twins = Instant::now();
         loop {
+            if !self.listener.is_in_force(self.app.now()) {
+                return Err(close(socket, close_code::POLICY, "the key is worth nothing any more").await);
+            }
             tokio::select! {
                 () = ended(&mut shutdown) => {
+                    // Its token is where to go on.
+                    self.beat(socket).await?;
                     return Err(close(socket, close_code::AWAY, "the server is stopping; come back with resume").await);
                 }
                 _ = facts.changed() => {
@@ -106,8 +120,7 @@ impl Session {
                     self.cut = cut;
                 }
                 _ = heartbeat.tick() => {
-                    let frame = HeartbeatFrame { kind: "heartbeat", token: self.cut.to_string() };
-                    self.send_json(socket, &frame).await?;
+                    self.beat(socket).await?;
                 }
                 message = socket.recv() => {
                     if let ControlFlow::Break(()) = self.listen(socket, message).await? {
@@ -118,6 +131,11 @@ impl Session {
         }
     }
 
+    async fn beat(&mut self, socket: &mut WebSocket) -> Result<(), Over> {
+        let frame = HeartbeatFrame { kind: "heartbeat", token: self.cut.to_string() };
+        self.send_json(socket, &frame).await
+    }
+
     /// Takes what the client says.
     async fn listen(
         &mut self,
@@ -125,7 +143,7 @@ impl Session {
         message: Option<Result<Message, axum::Error>>,
     ) -> Result<ControlFlow<()>, Over> {
         match message {
-            Some(Ok(Message::Text(text))) => match Filter::read(&text, self.only.as_ref()) {
+            Some(Ok(Message::Text(text))) => match Filter::read(&text, &self.listener.reach, self.only.as_ref()) {
                 Ok(filter) => {
                     self.filter = filter;
                     self.shown.clear();

@@ -1,10 +1,10 @@
 //! The ways into the live stream: tickets for browsers, and the two WebSocket routes.
 
 use axum::Json;
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, Method};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use twin::ids::LocomotiveId;
@@ -12,9 +12,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::session::Session;
 use super::token::Cut;
-use crate::auth::Scope;
-use crate::auth::extract::{Caller, Needs, Read, identify, same_origin};
+use crate::auth::extract::{Caller, Needs, Read, admit, identify, same_origin};
 use crate::auth::session::TICKET_VALID;
+use crate::auth::{Principal, Scope};
 use crate::http::Door;
 use crate::http::ask::{Addressee, Asked};
 use crate::problem::Problem;
@@ -61,12 +61,11 @@ pub struct LiveQuery {
 )]
 pub async fn fleet(
     State(door): State<Door>,
+    listener: Listener,
     Asked(query): Asked<LiveQuery>,
-    method: Method,
-    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    open(&door, &query, None, (&method, &headers), upgrade)
+    open(&door, listener, &query, None, upgrade)
 }
 
 /// The live stream of one locomotive (WebSocket).
@@ -77,23 +76,21 @@ pub async fn fleet(
 )]
 pub async fn twin(
     State(door): State<Door>,
+    listener: Listener,
     Asked(query): Asked<LiveQuery>,
     Addressee(id): Addressee,
-    method: Method,
-    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    open(&door, &query, Some(id), (&method, &headers), upgrade)
+    open(&door, listener, &query, Some(id), upgrade)
 }
 
 fn open(
     door: &Door,
+    Listener(listener): Listener,
     query: &LiveQuery,
     only: Option<LocomotiveId>,
-    (method, headers): (&Method, &HeaderMap),
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    authorize(door, query, method, headers)?;
     let app = &door.app;
     if let Some(id) = only.as_ref().filter(|id| app.parts.fleet.twin(id.as_str()).is_none()) {
         return Err(Problem::no_locomotive(id.as_str()));
@@ -107,18 +104,33 @@ fn open(
     let most = app.parts.limits.live_clients;
     let full = || Problem::too_many(format!("all {most} places for live clients are taken"), 5);
     let seat = app.hub.seat(most).ok_or_else(full)?;
-    let session = Session::new(app, only, resume, seat);
+    let session = Session::new(app, listener, only, resume, seat);
     let upgrade = upgrade.max_message_size(MESSAGE_BYTES).max_frame_size(MESSAGE_BYTES);
     Ok(upgrade.on_upgrade(move |socket: WebSocket| session.run(socket)))
 }
 
-/// A ticket counts once; a cookie only for a page of this very address, since browsers send cookies from any page.
-fn authorize(door: &Door, query: &LiveQuery, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let principal = match &query.ticket {
-        Some(ticket) => door.app.tickets.redeem(ticket, door.app.now()),
-        None if headers.contains_key("x-api-key") || same_origin(headers) => identify(method, headers, door),
-        None => None,
-    };
-    let principal = principal.ok_or_else(Problem::unauthorized)?;
-    if principal.scopes.allow(Scope::Read) { Ok(()) } else { Err(Problem::forbidden(Read::SCOPE.name())) }
+/// Whoever opens a stream, with the scope `read`. A ticket counts once; a cookie only for a page of this very address, since browsers send
+/// cookies from any page.
+#[derive(Debug)]
+pub struct Listener(Principal);
+
+impl FromRequestParts<Door> for Listener {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
+        let Asked(LiveQuery { ticket, .. }) = Asked::from_request_parts(parts, door).await?;
+        let headers = &parts.headers;
+        let principal = match ticket {
+            Some(ticket) => door.app.tickets.redeem(&ticket, door.app.now()),
+            None if headers.contains_key("x-api-key") || same_origin(headers) => identify(&parts.method, headers, door),
+            None => None,
+        };
+        let principal = principal.ok_or_else(Problem::unauthorized)?;
+        admit(&principal, door)?;
+        if !principal.scopes.allow(Scope::Read) {
+            return Err(Problem::forbidden(Read::SCOPE.name()));
+        }
+        parts.extensions.insert(principal.clone());
+        Ok(Self(principal))
+    }
 }

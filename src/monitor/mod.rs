@@ -10,7 +10,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 
-use crate::auth::extract::{COOKIE, cookie_of, same_origin};
+use crate::auth::extract::{COOKIE, admit, cookie_of, same_origin};
 use crate::auth::session::{LINK_VALID, SESSION_VALID};
 use crate::auth::{Principal, Scope, Scopes};
 use crate::http::ask::Asked;
@@ -37,7 +37,7 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// A link that signs one browser in, once.
 pub fn sign_in_link(app: &App, address: std::net::SocketAddr) -> String {
-    let principal = Principal { actor: "browser".into(), scopes: Scopes::of(&[Scope::Read, Scope::Operate]) };
+    let principal = Principal::unbounded("browser", Scopes::of(&[Scope::Read, Scope::Operate]));
     let token = app.links.issue(principal, app.now(), LINK_VALID);
     // A browser on this machine reaches a listener on all addresses by loopback.
     let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { host_of(address) };
@@ -91,7 +91,8 @@ async fn sign_in(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> R
         return Err(Problem::unauthorized());
     }
     let key = std::str::from_utf8(&body).unwrap_or_default().trim();
-    let principal = door.app.parts.keys.principal(key).cloned().ok_or_else(Problem::unauthorized)?;
+    let principal = door.app.parts.keys.principal(key, door.app.now()).ok_or_else(Problem::unauthorized)?;
+    admit(&principal, &door)?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, session(&door, principal))]).into_response())
 }
 

@@ -138,9 +138,70 @@ fn requests_that_do_not_fit_are_told_why() {
             );
         }
     }
+    let refused = server.client_with(None).post("/readings", &json!([]));
+    refused.problem(401, "unauthorized");
+    assert_eq!(refused.header("connection"), "close", "the body was not read");
+    assert_eq!(client.post("/predict", &json!({"flow": -1})).header("connection"), "", "the body was read");
     let huge = vec![b' '; 17 * 1024 * 1024];
     let refused = client.post_bytes("/readings", "application/json", &huge);
     refused.problem(413, "too-large");
     client.get("/twins").expect(200);
     client.get("/ws/fleet").problem(400, "bad-request");
+}
+
+#[test]
+fn every_answer_tells_browsers_and_caches_what_it_is_not_for() {
+    let home = Home::new();
+    let server = home.serve();
+    let (monitor, _) = server.link().split_once("/?").expect("a link with a token");
+    let browser = crate::answers::Client::new(monitor, None);
+    let client = server.client();
+    let answers = [
+        ("a list", client.get("/twins")),
+        ("a refusal", server.client_with(None).get("/twins")),
+        ("nothing", client.get("/nowhere")),
+        ("a wrong method", client.ask("DELETE", "/twins")),
+        ("health", client.get("/health")),
+        ("the document", client.get("/openapi.json")),
+        ("the documentation", client.get("/docs")),
+        ("the question for a key", browser.get("/")),
+        ("the page's script", browser.get("/monitor.js")),
+    ];
+    for (name, answer) in &answers {
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{name}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{name}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{name}");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{name}: {policy}");
+        assert_eq!(answer.header("access-control-allow-origin"), "", "{name}");
+    }
+}
+
+#[test]
+fn a_page_of_another_address_may_ask_only_where_it_is_named() {
+    let mut home = Home::new();
+    home.set("CIDP_HTTP__CORS", "https://depot.example, http://127.0.0.1:3000");
+    let server = home.serve();
+    let client = server.client();
+    let (named, other) = ([("origin", "https://depot.example")], [("origin", "https://evil.example")]);
+    let answer = client.get_with("/twins", &named);
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, "https://depot.example"));
+    assert!(answer.header("vary").contains("Origin") && answer.header("access-control-allow-credentials").is_empty());
+    assert_eq!(client.get_with("/twins", &other).header("access-control-allow-origin"), "");
+    let first = |origin: (&'static str, &'static str)| {
+        let headers =
+            [origin, ("access-control-request-method", "POST"), ("access-control-request-headers", "x-api-key")];
+        server.client_with(None).send("OPTIONS", "/readings", &headers, None).expect("an answer")
+    };
+    let allowed = first(named[0]);
+    assert_eq!((allowed.status, allowed.header("access-control-allow-origin")), (204, "https://depot.example"));
+    assert!(allowed.header("access-control-allow-headers").contains("X-API-KEY"));
+    let refused = first(other[0]);
+    assert_eq!((refused.status, refused.header("access-control-allow-origin")), (405, ""));
+    let (monitor, _) = server.link().split_once("/?").expect("a link with a token");
+    let page = crate::answers::Client::new(monitor, Some(KEY)).get_with("/twins", &named);
+    assert_eq!((page.status, page.header("access-control-allow-origin")), (200, ""), "a cookie counts at this door");
+    server.stop("TERM");
+    home.set("CIDP_HTTP__CORS", "*");
+    home.run(&["serve"]).failed(2, &["http.cors", "https://depot.example"]);
 }

@@ -15,6 +15,7 @@ mod faults;
 mod follow;
 mod home;
 mod keeping;
+mod keys;
 mod ledger;
 mod live;
 mod openapi;

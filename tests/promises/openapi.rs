@@ -14,6 +14,9 @@ use crate::stream::{Stream, is};
 
 /// The routes of the contract that this version has.
 const ROUTES: &[(&str, &str)] = &[
+    ("GET", "/keys"),
+    ("POST", "/keys"),
+    ("DELETE", "/keys/{id}"),
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -156,6 +159,13 @@ fn every_answer_fits_its_description() {
     check("POST", "/alerts/{id}/acknowledge", 200, client.post(&path, &json!({"comment": "seen"})));
     check("GET", "/twins/{id}", 200, client.get("/twins/CC-1"));
     check("POST", "/ws/tickets", 200, client.ask("POST", "/ws/tickets"));
+    let wanted = json!({"name": "depot", "scopes": ["read"], "rate": 5, "locomotives": ["CC-*"]});
+    let made = check("POST", "/keys", 201, client.post("/keys", &wanted)).json();
+    check("POST", "/keys", 422, client.post("/keys", &json!({"name": "", "scopes": []})));
+    check("GET", "/keys", 200, client.get("/keys"));
+    let key = format!("/keys/{}", made["id"].as_str().expect("an id"));
+    check("DELETE", "/keys/{id}", 204, client.ask("DELETE", &key));
+    check("DELETE", "/keys/{id}", 404, client.ask("DELETE", "/keys/key-of-nobody"));
     check("GET", "/audit/checkpoint", 200, client.get("/audit/checkpoint?fresh=true"));
     check("GET", "/audit/proof", 200, client.get("/audit/proof?locomotive=CC-1&version=1"));
     check("GET", "/audit/consistency", 200, client.get("/audit/consistency?from=1"));

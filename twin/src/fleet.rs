@@ -1,5 +1,5 @@
-//! What happened to the fleet as a whole: the records of the log `fleet`. Which model is in force, and whether its scores may be given
-//! out, follow from them. When scoring is suspended is decided elsewhere.
+//! What happened to the fleet as a whole: the records of the log `fleet`. Which model is in force, whether its scores may be given
+//! out, and who may come in follow from them. When scoring is suspended is decided elsewhere.
 
 use crate::features::FeatureId;
 use crate::ids::{DefinitionId, ModelId};
@@ -91,6 +91,27 @@ pub struct Turn {
     pub model: ModelId,
 }
 
+/// A key to the server that was made. The key itself is nowhere: its hash is enough to know it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyCreated {
+    /// When.
+    pub at: Millis,
+    /// Its opaque id; it is the actor of what is done with it.
+    pub key: String,
+    /// BLAKE3 of the key.
+    pub hash: [u8; 32],
+    /// Opaque id of its name in the erasable table.
+    pub name: String,
+    /// What it allows: bit 0 read, 1 ingest, 2 operate, 3 admin.
+    pub scopes: u8,
+    /// Worth nothing from this moment on; `None` for ever.
+    pub expires_at: Option<Millis>,
+    /// Requests a second at most; `None` without limit.
+    pub rate: Option<u32>,
+    /// Patterns of the ids of the locomotives that it sees; empty for all of them.
+    pub locomotives: Vec<String>,
+}
+
 /// A record of the log `fleet`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FleetEvent {
@@ -109,6 +130,15 @@ pub enum FleetEvent {
     ScoringSuspended(Turn),
     /// Something that held scores back is gone, or the trial after the last of it is over. [`Turn::state`] says what is left.
     ScoringResumed(Turn),
+    /// There is another key.
+    KeyCreated(KeyCreated),
+    /// A key is worth nothing any more.
+    KeyRevoked {
+        /// Since when.
+        at: Millis,
+        /// Its id.
+        key: String,
+    },
 }
 
 impl FleetEvent {
@@ -118,6 +148,8 @@ impl FleetEvent {
             Self::ModelPromoted { .. } => "ModelPromoted",
             Self::ScoringSuspended(_) => "ScoringSuspended",
             Self::ScoringResumed(_) => "ScoringResumed",
+            Self::KeyCreated(_) => "KeyCreated",
+            Self::KeyRevoked { .. } => "KeyRevoked",
         }
     }
 
@@ -126,7 +158,9 @@ impl FleetEvent {
         match self {
             Self::ModelPromoted { at, .. }
             | Self::ScoringSuspended(Turn { at, .. })
-            | Self::ScoringResumed(Turn { at, .. }) => *at,
+            | Self::ScoringResumed(Turn { at, .. })
+            | Self::KeyCreated(KeyCreated { at, .. })
+            | Self::KeyRevoked { at, .. } => *at,
         }
     }
 }

@@ -106,6 +106,12 @@ pub enum Refusal {
         /// What came.
         got: usize,
     },
+    /// Whoever sent it may not speak for this locomotive.
+    #[error("locomotive_id: this key does not see {id}; send it with one that does")]
+    NotAllowed {
+        /// The locomotive.
+        id: String,
+    },
     /// The locomotive must be registered first.
     #[error("the locomotive is not registered; commission it with PUT /twins/{{id}} first")]
     NotCommissioned,
@@ -145,6 +151,7 @@ impl Refusal {
             Self::TooLate { .. } => "too_late",
             Self::Conflict { .. } => "conflict",
             Self::TooLarge { .. } => "too_large",
+            Self::NotAllowed { .. } => "not_allowed",
             Self::NotCommissioned => "not_commissioned",
             Self::Retired => "retired",
             Self::TooManyLocomotives { .. } => "too_many_locomotives",

@@ -5,7 +5,7 @@ use prost::Message;
 use super::{CodecError, cause_message, cause_of, digest, kind, malformed, message, v1};
 use crate::event::Cause;
 use crate::features::FeatureId;
-use crate::fleet::{Breaker, FleetEvent, Suspension, Turn};
+use crate::fleet::{Breaker, FleetEvent, KeyCreated, Suspension, Turn};
 use crate::ids::{DefinitionId, ModelId};
 
 /// Encodes a record of the log `fleet`, and gives its kind.
@@ -23,6 +23,24 @@ pub fn encode_fleet_event(event: &FleetEvent, cause: &Cause) -> (u16, Vec<u8>) {
         }
         FleetEvent::ScoringSuspended(turn) => (kind::SCORING_SUSPENDED, turn_message(turn, cause).encode_to_vec()),
         FleetEvent::ScoringResumed(turn) => (kind::SCORING_RESUMED, turn_message(turn, cause).encode_to_vec()),
+        FleetEvent::KeyCreated(created) => {
+            let message = v1::KeyCreated {
+                cause: Some(cause_message(cause)),
+                at: created.at,
+                key: created.key.clone(),
+                hash: created.hash.to_vec(),
+                name: created.name.clone(),
+                scopes: u32::from(created.scopes),
+                expires_at: created.expires_at,
+                rate: created.rate,
+                locomotives: created.locomotives.clone(),
+            };
+            (kind::KEY_CREATED, message.encode_to_vec())
+        }
+        FleetEvent::KeyRevoked { at, key } => {
+            let message = v1::KeyRevoked { cause: Some(cause_message(cause)), at: *at, key: key.clone() };
+            (kind::KEY_REVOKED, message.encode_to_vec())
+        }
     }
 }
 
@@ -51,8 +69,33 @@ pub fn decode_fleet_event(kind: u16, payload: &[u8]) -> Result<(FleetEvent, Caus
             let event = if suspended { FleetEvent::ScoringSuspended(turn) } else { FleetEvent::ScoringResumed(turn) };
             Ok((event, cause))
         }
+        kind::KEY_CREATED => {
+            let message: v1::KeyCreated = message(kind, payload)?;
+            let cause = cause_of(message.cause.clone());
+            Ok((FleetEvent::KeyCreated(created_of(kind, message)?), cause))
+        }
+        kind::KEY_REVOKED => {
+            let message: v1::KeyRevoked = message(kind, payload)?;
+            Ok((FleetEvent::KeyRevoked { at: message.at, key: message.key }, cause_of(message.cause)))
+        }
         other => Err(CodecError::UnknownKind(other)),
     }
+}
+
+/// A key whose rights this version does not know is an error: guessed rights would be wrong ones.
+fn created_of(kind: u16, message: v1::KeyCreated) -> Result<KeyCreated, CodecError> {
+    let hash = message.hash.as_slice().try_into();
+    let scopes = u8::try_from(message.scopes).ok().filter(|scopes| *scopes < 1 << 4);
+    Ok(KeyCreated {
+        at: message.at,
+        key: message.key,
+        hash: hash.map_err(|_| malformed(kind, format!("expected a hash of 32 bytes, got {}", message.hash.len())))?,
+        name: message.name,
+        scopes: scopes.ok_or_else(|| malformed(kind, format!("expected scopes 0 to 15, got {}", message.scopes)))?,
+        expires_at: message.expires_at,
+        rate: message.rate,
+        locomotives: message.locomotives,
+    })
 }
 
 fn turn_message(turn: &Turn, cause: &Cause) -> v1::ScoringTurn {

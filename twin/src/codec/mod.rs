@@ -60,6 +60,10 @@ pub mod kind {
     pub const SCORING_SUSPENDED: u16 = 49;
     /// [`crate::fleet::FleetEvent::ScoringResumed`].
     pub const SCORING_RESUMED: u16 = 50;
+    /// [`crate::fleet::FleetEvent::KeyCreated`].
+    pub const KEY_CREATED: u16 = 51;
+    /// [`crate::fleet::FleetEvent::KeyRevoked`].
+    pub const KEY_REVOKED: u16 = 52;
 }
 
 /// Bytes that are no record of this kind.

@@ -8,7 +8,7 @@ use twin::codec;
 use twin::doubt::{Doubt, DoubtKind};
 use twin::event::{Cause, Event, MaintenanceKind, RecordedReading, RiskChanged, ShardEvent, TelemetryRecorded, Work};
 use twin::features::FeatureId;
-use twin::fleet::{Breaker, FleetEvent, Suspension, Turn};
+use twin::fleet::{Breaker, FleetEvent, KeyCreated, Suspension, Turn};
 use twin::fold::{Blueprint, Blueprints};
 use twin::ids::ModelId;
 use twin::level::Level;
@@ -202,7 +202,21 @@ fn records_of_the_fleet_are_read_and_written_the_same() {
     let drift = Suspension::Drift { feature: FeatureId(3 * 16 + 3), psi: 0.41 };
     let latency = Suspension::Latency { seconds: 0.004, objective: 0.001 };
     let order = Suspension::Order { note: "n-1".to_owned() };
+    let created = KeyCreated {
+        at: START,
+        key: "key-9f2c41".to_owned(),
+        hash: [7; 32],
+        name: "note-1".to_owned(),
+        scopes: 0b101,
+        expires_at: Some(START + 1),
+        rate: Some(10),
+        locomotives: vec!["CC-22*".to_owned()],
+    };
+    let unbounded = KeyCreated { expires_at: None, rate: None, locomotives: Vec::new(), ..created.clone() };
     let events = [
+        ("KeyCreated", FleetEvent::KeyCreated(created)),
+        ("KeyCreated.unbounded", FleetEvent::KeyCreated(unbounded)),
+        ("KeyRevoked", FleetEvent::KeyRevoked { at: START, key: "key-9f2c41".to_owned() }),
         ("ModelPromoted", promoted),
         ("ScoringSuspended.drift", FleetEvent::ScoringSuspended(turn(drift, Breaker::Open))),
         ("ScoringSuspended.latency", FleetEvent::ScoringSuspended(turn(latency, Breaker::Open))),
