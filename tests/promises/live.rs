@@ -131,7 +131,8 @@ fn a_stream_of_one_twin_tells_of_no_other() {
     send(&server, series(failing, "CC-1", start + 4 * STEP, 8));
     send(&server, series(sound, "CC-2", start + 4 * STEP, 1));
     let frames = stream.until(SOON, "the move of CC-2", |frame| is(frame, "twins"));
-    assert!(facts(&frames).is_empty());
+    // Its own first level may be heard after the stream began.
+    assert!(facts(&frames).iter().all(|(id, ..)| id == "CC-2"), "{frames:#?}");
     assert!(twins(&frames).iter().all(|twin| twin["id"] == "CC-2"));
     let refused =
         Stream::knock(&server, "/ws/twins/CC-404", Some(crate::home::KEY)).err().expect("there is no such twin");
