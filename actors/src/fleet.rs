@@ -1,10 +1,12 @@
 //! The fleet's handle: the one way in for readings and commands, the one way out for states. Actors and channels stay behind it.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::{broadcast, oneshot};
 use twin::command::Command;
 use twin::event::Cause;
@@ -50,7 +52,9 @@ impl Fleet {
         let supervisor = started.map_err(|error| StartError::Actor(error.to_string()))?;
         let fleet = Self(Arc::new(Running { ground, doors, supervisor, stopping }));
         let Running { ground, doors, supervisor, .. } = &*fleet.0;
-        let opened = join_all(doors.iter().map(|door| shard::open(ground, door, supervisor.cell()))).await;
+        let opening = doors.iter().map(|door| shard::open(ground, door, supervisor.cell()));
+        let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let opened: Vec<_> = stream::iter(opening).buffered(at_once).collect().await;
         for (door, opened) in fleet.0.doors.iter().zip(opened) {
             if let Err(reason) = opened {
                 fleet.stop().await;

@@ -3,6 +3,7 @@
 //! What is absent here on purpose: HTTP, files, SQL, Kafka. Rules about locomotives live in `twin`; this room only sees to it that they are
 //! applied once, in order, and made public only when durable.
 
+mod asleep;
 mod collect;
 pub mod dead_letters;
 mod fleet;

@@ -1,14 +1,14 @@
 //! The fleet view: the latest durable state of each twin, and what is told to those who follow. What is not durable is not here.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustc_hash::FxHashMap;
-use twin::codec;
 use twin::event::{Cause, Event};
 use twin::ids::LocomotiveId;
 use twin::instant::Millis;
 use twin::state::TwinState;
 
+use crate::asleep::{Asleep, Names};
 use crate::snapshots::Standing;
 
 /// One twin as it durably stands.
@@ -60,69 +60,80 @@ pub struct Fact {
     pub cause: Cause,
 }
 
-/// The views of one shard, under one short lock. Those of sleeping twins are encoded, which takes a third of the room.
+/// The views of one shard, under one short lock. Those of sleeping twins are packed, which takes a fifth of the room.
 #[derive(Debug)]
 pub(crate) struct ShardView {
     shard: u16,
-    twins: RwLock<FxHashMap<LocomotiveId, Shown>>,
+    held: RwLock<Held>,
+}
+
+/// All views of a shard.
+#[derive(Debug, Default)]
+struct Held {
+    twins: FxHashMap<LocomotiveId, Shown>,
+    names: Names,
 }
 
 /// How one twin is held.
 #[derive(Debug)]
 enum Shown {
     Awake(Box<TwinView>),
-    Asleep(Arc<[u8]>),
+    Asleep(Asleep),
 }
-
-/// Version, position and append time in front of an encoded state.
-const STANDING: usize = 24;
 
 impl ShardView {
     pub(crate) fn of(shard: u16) -> Self {
-        Self { shard, twins: RwLock::default() }
+        Self { shard, held: RwLock::default() }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, FxHashMap<LocomotiveId, Shown>> {
-        self.twins.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, FxHashMap<LocomotiveId, Shown>> {
-        self.twins.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Held> {
+        self.held.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<TwinView> {
-        let (id, asleep) = match self.read().get_key_value(id)? {
-            (_, Shown::Awake(view)) => return Some(TwinView::clone(view)),
-            (id, Shown::Asleep(bytes)) => (id.clone(), Arc::clone(bytes)),
+        let (id, asleep, names) = {
+            let held = self.read();
+            match held.twins.get_key_value(id)? {
+                (_, Shown::Awake(view)) => return Some(TwinView::clone(view)),
+                (id, Shown::Asleep(asleep)) => (id.clone(), asleep.clone(), held.names.clone()),
+            }
         };
-        Some(wake(id, self.shard, &asleep))
+        Some(asleep.wake(id, self.shard, &names))
     }
 
     /// Where a twin stands.
     pub(crate) fn standing(&self, id: &str) -> Option<Standing> {
-        Some(match self.read().get(id)? {
+        Some(match self.read().twins.get(id)? {
             Shown::Awake(view) => {
                 Standing { version: view.version, sequence: view.sequence, appended_at: view.appended_at }
             }
-            Shown::Asleep(bytes) => standing(bytes).0,
+            Shown::Asleep(asleep) => asleep.standing(),
         })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.read().len()
+        self.read().twins.len()
     }
 
-    /// Visits all as they stand at one moment; those asleep come after the lock, since they must be decoded.
+    /// Visits all as they stand at one moment; those asleep come after the lock, since they must be unpacked.
     pub(crate) fn visit(&self, visit: &mut impl FnMut(&TwinView)) {
-        let mut asleep = Vec::new();
-        for (id, shown) in &*self.read() {
-            match shown {
-                Shown::Awake(view) => visit(view),
-                Shown::Asleep(bytes) => asleep.push((id.clone(), Arc::clone(bytes))),
+        let mut sleepers = Vec::new();
+        let names = {
+            let held = self.read();
+            for (id, shown) in &held.twins {
+                match shown {
+                    Shown::Awake(view) => visit(view),
+                    Shown::Asleep(asleep) => sleepers.push((id.clone(), asleep.clone())),
+                }
             }
-        }
-        for (id, bytes) in asleep {
-            visit(&wake(id, self.shard, &bytes));
+            held.names.clone()
+        };
+        for (id, asleep) in sleepers {
+            visit(&asleep.wake(id, self.shard, &names));
         }
     }
 
@@ -131,18 +142,19 @@ impl ShardView {
         *self.write() = found.0;
     }
 
-    /// Holds a twin encoded until it moves again.
+    /// Holds a twin packed until it moves again.
     pub(crate) fn sleep(&self, id: &LocomotiveId) {
-        if let Some(shown) = self.write().get_mut(id)
+        let Held { twins, names } = &mut *self.write();
+        if let Some(shown) = twins.get_mut(id)
             && let Shown::Awake(view) = shown
         {
-            *shown = Shown::Asleep(lay_down(view));
+            *shown = Shown::Asleep(Asleep::lay_down(view, names));
         }
     }
 
     /// Takes the states of an append.
     pub(crate) fn update(&self, views: Vec<TwinView>) {
-        let mut twins = self.write();
+        let twins = &mut self.write().twins;
         for view in views {
             match twins.get_mut(&view.id) {
                 Some(Shown::Awake(known)) => **known = view,
@@ -157,36 +169,14 @@ impl ShardView {
 
 /// The views that recovery finds, one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Found(FxHashMap<LocomotiveId, Shown>);
+pub(crate) struct Found(Held);
 
 impl Found {
-    /// Takes one; that of a sleeping twin is encoded at once.
+    /// Takes one; that of a sleeping twin is packed at once.
     pub(crate) fn add(&mut self, view: TwinView, asleep: bool) {
         let id = view.id.clone();
-        let shown = if asleep { Shown::Asleep(lay_down(&view)) } else { Shown::Awake(Box::new(view)) };
-        self.0.insert(id, shown);
+        let Held { twins, names } = &mut self.0;
+        let shown = if asleep { Shown::Asleep(Asleep::lay_down(&view, names)) } else { Shown::Awake(Box::new(view)) };
+        twins.insert(id, shown);
     }
-}
-
-fn lay_down(view: &TwinView) -> Arc<[u8]> {
-    let standing = [view.version, view.sequence, view.appended_at.cast_unsigned()].map(u64::to_le_bytes);
-    let mut bytes = standing.concat();
-    bytes.extend_from_slice(&codec::encode_state(&view.state));
-    Arc::from(bytes)
-}
-
-/// The standing in front, and the encoded state behind it.
-fn standing(bytes: &[u8]) -> (Standing, &[u8]) {
-    let number = |nth: usize| {
-        let number = bytes[nth * 8..].first_chunk().expect("what was laid down above begins with three numbers");
-        u64::from_le_bytes(*number)
-    };
-    let standing = Standing { version: number(0), sequence: number(1), appended_at: number(2).cast_signed() };
-    (standing, &bytes[STANDING..])
-}
-
-fn wake(id: LocomotiveId, shard: u16, bytes: &[u8]) -> TwinView {
-    let (Standing { version, sequence, appended_at }, state) = standing(bytes);
-    let state = codec::decode_state(state).expect("what was encoded above is decoded here");
-    TwinView { id, version, shard, sequence, appended_at, state }
 }

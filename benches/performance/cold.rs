@@ -19,13 +19,13 @@ const AFTER: usize = 2;
 const STARTS: usize = 3;
 
 pub(crate) fn measure() -> Result<Section> {
-    let directory = tempfile::tempdir()?;
-    stage::artefact()?.save(&directory.path().join("latest.onnx"))?;
-    let log = directory.path().join("log");
-    let tail = stage::runtime()?.block_on(fill(&log))?;
+    let crashed = tempfile::tempdir()?;
+    let tail = stage::runtime()?.block_on(fill(crashed.path()))?;
     let mut rows = Vec::new();
     for _ in 0..STARTS {
-        // Each start leaves the log as it was, but for the claims of its shards: nothing is stopped cleanly.
+        let directory = tempfile::tempdir()?;
+        let log = directory.path().join("log");
+        machine::copy(crashed.path(), &log)?;
         let (seconds, cpu) = stage::runtime()?.block_on(async {
             let (cpu, began) = (machine::cpu_seconds("self")?, Instant::now());
             let running = Running::start(&log, stage::blueprint()?, u64::MAX).await?;
@@ -34,6 +34,9 @@ pub(crate) fn measure() -> Result<Section> {
             running.journal.close().await;
             anyhow::Ok((seconds, cpu))
         })?;
+        let directory = tempfile::tempdir()?;
+        stage::artefact()?.save(&directory.path().join("latest.onnx"))?;
+        machine::copy(crashed.path(), &directory.path().join("log"))?;
         let program = stage::runtime()?.block_on(async {
             let began = Instant::now();
             let server = Server::start(directory.path())?;
@@ -54,8 +57,10 @@ pub(crate) fn measure() -> Result<Section> {
     })
 }
 
-/// Writes the log and ends without a stop; readings behind the snapshot.
-async fn fill(log: &Path) -> Result<u64> {
+/// Writes a log, readings behind its snapshot, and leaves in `crashed` what a crash would have left of it.
+async fn fill(crashed: &Path) -> Result<u64> {
+    let directory = tempfile::tempdir()?;
+    let log = directory.path();
     let steps = Steps::simulate(LOCOMOTIVES, BEFORE + AFTER, &*stage::blueprint()?)?;
     let shards = || 0..usize::from(SHARDS);
     let running = Running::start(log, stage::blueprint()?, u64::MAX).await?;
@@ -68,6 +73,7 @@ async fn fill(log: &Path) -> Result<u64> {
     for from in BEFORE..BEFORE + AFTER {
         tail += running.give(shards().map(|shard| steps.batch(shard, from, 1))).await?;
     }
+    machine::copy(log, crashed)?;
     running.journal.close().await;
     Ok(tail)
 }

@@ -36,6 +36,16 @@ pub(crate) fn bytes_below(directory: &std::path::Path) -> Result<u64> {
     Ok(sum)
 }
 
+/// Copies all files below a directory.
+pub(crate) fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let (entry, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name())))?;
+        if entry.is_dir() { copy(&entry, &to)? } else { std::fs::copy(&entry, &to).map(drop)? }
+    }
+    Ok(())
+}
+
 /// Processor, cores and memory in words.
 pub(crate) fn description() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();

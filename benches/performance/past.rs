@@ -22,18 +22,29 @@ const DAYS: i64 = 90;
 /// A locomotive speaks every ninth hour, a dozen readings and two: so do those of data/sensors.csv.
 const EVERY_HOURS: i64 = 9;
 const A_BURST: usize = 14;
+/// Locomotives of the full day, each with five times as many readings as in ninety days of bursts.
+const ALL_DAY: usize = 400;
 /// Readings of a locomotive in one record of the full day.
 const A_MINUTE: usize = 12;
 const MOMENTS: usize = 1_000;
 const FLEET_MOMENTS: usize = 60;
 
+/// Readings of a step of time, shard by shard, and when they arrive; `None` at the end.
+type Fill = Box<dyn Fn(usize) -> Option<(Millis, Vec<Vec<Addressed>>)>>;
+
+/// Name, locomotives, span, and what becomes of their simulated steps.
+type History = (&'static str, usize, Millis, fn(Steps) -> Fill);
+
 pub(crate) fn measure() -> Result<Section> {
-    let steps = Steps::simulate(LOCOMOTIVES, 10 * A_MINUTE, &*stage::blueprint()?)?;
-    let rows = [("90 days in bursts", DAYS * DAY, bursts as Fill), ("a day at 5 s", DAY, full_day)];
-    let rows = rows.map(|(name, span, fill)| {
+    let histories: [History; 2] =
+        [("90 days in bursts", LOCOMOTIVES, DAYS * DAY, bursts), ("a day at 5 s", ALL_DAY, DAY, full_day)];
+    let rows = histories.map(|(name, locomotives, span, fill)| {
+        let fill = fill(Steps::simulate(locomotives, 10 * A_MINUTE, &*stage::blueprint()?)?);
         let directory = tempfile::tempdir()?;
-        let readings = stage::runtime()?.block_on(write(directory.path(), &steps, fill))?;
-        let mut row = vec![name.to_owned(), thousands(readings as f64)];
+        let began = Instant::now();
+        let readings = stage::runtime()?.block_on(write(directory.path(), &fill))?;
+        eprintln!("{name}: {} readings written in {:.0?}", thousands(readings as f64), began.elapsed());
+        let mut row = vec![name.to_owned(), locomotives.to_string(), thousands(readings as f64)];
         row.push(format!("{:.0}", machine::bytes_below(directory.path())? as f64 / readings as f64));
         row.extend(stage::runtime()?.block_on(ask(directory.path(), span))?);
         eprintln!("{}", row.join(" | "));
@@ -42,38 +53,58 @@ pub(crate) fn measure() -> Result<Section> {
     Ok(Section {
         title: "The past",
         how: format!(
-            "{LOCOMOTIVES} locomotives over {SHARDS} shards, the log opened anew; {MOMENTS} random moments of random twins and {FLEET_MOMENTS} of \
-             the fleet, each from the log alone. Snapshots are thinned to one an hour; log bytes a reading include them."
+            "Locomotives over {SHARDS} shards, the log opened anew; {MOMENTS} random moments of random twins and {FLEET_MOMENTS} of the fleet, \
+             each from the log alone. Snapshots are thinned to one an hour; log bytes a reading include them."
         ),
-        columns: vec!["history", "readings", "bytes a reading", "one twin p50", "p99", "fleet p50", "p99"],
+        columns: vec![
+            "history",
+            "locomotives",
+            "readings",
+            "bytes a reading",
+            "one twin p50",
+            "p99",
+            "CPU",
+            "fleet p50",
+            "p99",
+            "CPU",
+        ],
         rows: rows.into_iter().collect::<Result<_>>()?,
     })
 }
 
-/// Readings of a step of time, shard by shard, and when they arrive; `None` at the end.
-type Fill = fn(&Steps, usize) -> Option<(Millis, Vec<Vec<Addressed>>)>;
-
-/// A quarter of an hour of bursts.
-fn bursts(steps: &Steps, nth: usize) -> Option<(Millis, Vec<Vec<Addressed>>)> {
-    let begin = nth as Millis * HOUR / 4;
-    let hour = begin / HOUR;
-    (begin < DAYS * DAY).then(|| {
-        let speaks = |reading: &&Addressed| {
-            let number = reading.id.as_str().bytes().fold(0, |sum: i64, byte| (sum * 31 + i64::from(byte)) % 100_003);
-            (number + hour) % EVERY_HOURS == 0 && (number / EVERY_HOURS) % 4 == nth as i64 % 4
+/// An hour of bursts after the other.
+#[allow(clippy::needless_pass_by_value, reason = "the other history keeps its steps")]
+fn bursts(steps: Steps) -> Fill {
+    let speaks = |reading: &Addressed, turn: i64| {
+        let number = reading.id.as_str().bytes().fold(0, |sum: i64, byte| (sum * 31 + i64::from(byte)) % 100_003);
+        number % EVERY_HOURS == turn
+    };
+    let of_turn = |turn| {
+        let of_shard = |shard| {
+            let mut readings = steps.batch(shard, 0, A_BURST);
+            readings.retain(|reading| speaks(reading, turn));
+            readings
         };
-        let of_shard = |shard: usize| {
-            steps.batch(shard, 0, A_BURST).iter().filter(speaks).map(|reading| later(reading, begin)).collect()
-        };
-        (begin + A_BURST as Millis * INTERVAL, (0..usize::from(SHARDS)).map(of_shard).collect())
+        (0..usize::from(SHARDS)).map(of_shard).collect::<Vec<_>>()
+    };
+    let turns: Vec<_> = (0..EVERY_HOURS).map(of_turn).collect();
+    Box::new(move |nth| {
+        let begin = nth as Millis * HOUR;
+        (begin < DAYS * DAY).then(|| {
+            let of_shards = turns[nth % turns.len()].iter();
+            let moved = of_shards.map(|readings| readings.iter().map(|reading| later(reading, begin)).collect());
+            (begin + A_BURST as Millis * INTERVAL, moved.collect())
+        })
     })
 }
 
-/// A minute of the full day.
-fn full_day(steps: &Steps, nth: usize) -> Option<(Millis, Vec<Vec<Addressed>>)> {
-    let end = (nth as Millis + 1) * MINUTE;
-    let of_shard = |shard: usize| steps.batch(shard, nth * A_MINUTE, A_MINUTE);
-    (end <= DAY).then(|| (end, (0..usize::from(SHARDS)).map(of_shard).collect()))
+/// The full day, minute after minute.
+fn full_day(steps: Steps) -> Fill {
+    Box::new(move |nth| {
+        let end = (nth as Millis + 1) * MINUTE;
+        let of_shard = |shard: usize| steps.batch(shard, nth * A_MINUTE, A_MINUTE);
+        (end <= DAY).then(|| (end, (0..usize::from(SHARDS)).map(of_shard).collect()))
+    })
 }
 
 fn later(reading: &Addressed, later: Millis) -> Addressed {
@@ -83,7 +114,7 @@ fn later(reading: &Addressed, later: Millis) -> Addressed {
     moved
 }
 
-async fn write(directory: &Path, steps: &Steps, fill: Fill) -> Result<u64> {
+async fn write(directory: &Path, fill: &Fill) -> Result<u64> {
     let now = Arc::new(AtomicI64::new(START));
     let clock: Clock = {
         let now = Arc::clone(&now);
@@ -94,7 +125,7 @@ async fn write(directory: &Path, steps: &Steps, fill: Fill) -> Result<u64> {
     let running = Running::start_as(directory, stage::blueprint()?, settings).await?;
     let mut readings = 0;
     for nth in 0.. {
-        let Some((arrived, of_shards)) = fill(steps, nth) else {
+        let Some((arrived, of_shards)) = fill(nth) else {
             break;
         };
         now.store(START + arrived, Ordering::SeqCst);
@@ -116,12 +147,15 @@ async fn ask(directory: &Path, span: Millis) -> Result<Vec<String>> {
     // Not in the first tenth: there is little before.
     let mut moment = || START + span / 10 + random.below((span - span / 10) as u64) as Millis;
     let (mut one, mut fleet): (Vec<Duration>, Vec<Duration>) = (Vec::new(), Vec::new());
+    let cpu = || machine::cpu_seconds("self");
+    let before = cpu()?;
     for nth in 0..MOMENTS {
         let (at, began) = (At::Time(moment()), Instant::now());
         let twin = past.twin_at(&ids[nth * 7_919 % ids.len()], at).await?;
         one.push(began.elapsed());
         ensure!(twin.is_some(), "every locomotive had spoken by {at:?}");
     }
+    let between = cpu()?;
     for _ in 0..FLEET_MOMENTS {
         let (at, began) = (FleetAt::Time(moment()), Instant::now());
         let twins = past.fleet_at(at, |_| {}).await?.twins.len();
@@ -129,8 +163,10 @@ async fn ask(directory: &Path, span: Millis) -> Result<Vec<String>> {
         ensure!(twins == ids.len(), "expected {} twins, got {twins}", ids.len());
     }
     let told = |durations: &mut [Duration]| percentiles(durations).map(|d| format!("{:.1} ms", d.as_secs_f64() * 1e3));
+    let (of_one, of_fleet) = ((between - before) / MOMENTS as f64, (cpu()? - between) / FLEET_MOMENTS as f64);
     let ([p50, p99, _], [fleet_p50, fleet_p99, _]) = (told(&mut one), told(&mut fleet));
-    Ok(vec![p50, p99, fleet_p50, fleet_p99])
+    let each = |cpu: f64| format!("{:.1} ms", cpu * 1e3);
+    Ok(vec![p50, p99, each(of_one), fleet_p50, fleet_p99, each(of_fleet)])
 }
 
 /// Random numbers that a seed repeats (`SplitMix64`, Steele et al. 2014).

@@ -203,6 +203,44 @@ async fn with_entries(journal: &dyn Journal) {
     }
 }
 
+/// Entries far apart and close together, thirty a locomotive and some megabytes in all: every snapshot tells the right ones, also when the
+/// shard was eased, and appends go on after that.
+pub async fn an_eased_shard_tells_the_same(journal: &dyn Journal) {
+    const IDS: [&str; 3] = ["A", "AB", "B"];
+    let big = |id, version, sequence| SnapshotEntry {
+        state: Bytes::from(format!("{id} {version} {}", "x".repeat(64 << 10))),
+        ..entry(id, version, sequence)
+    };
+    let (claim, end) = claimed(journal, 0).await;
+    let born = IDS.map(|id| record(id, 1, 0, "x")).to_vec();
+    let born = journal.append(&claim, end, born).await.expect("appended");
+    // All entries at 10, 20, 30 and so on; B has none before 200.
+    let at = |round: u64| {
+        let known = IDS.iter().filter(move |id| **id != "B" || round >= 20);
+        snapshot(round * 10, known.map(|id| big(id, round, round * 10)).collect())
+    };
+    for round in 1..=30 {
+        journal.put_snapshot(at(round)).await.expect("kept");
+    }
+    for eased in [false, true] {
+        for round in 1..=30 {
+            let told = journal.snapshot(0, round * 10 + 3).await.expect("read");
+            assert!(told == Some(at(round)), "round {round}, eased: {eased}");
+        }
+        journal.ease(0).await.expect("eased");
+    }
+    let more = IDS.map(|id| record(id, 2, 0, "y")).to_vec();
+    journal.append(&claim, born.last, more).await.expect("versions are known after that");
+    for id in IDS {
+        let versions: Vec<_> = journal.read_locomotive(id, 1, 9).await.expect("read").iter().map(version).collect();
+        assert_eq!((versions, journal.last_version(id).await), (vec![Some(1), Some(2)], Ok(Some(2))), "{id}");
+    }
+}
+
+fn version(record: &Record) -> Option<u64> {
+    record.stream.as_ref().map(|stream| stream.version)
+}
+
 /// A snapshot is given whole, with the entries of those that had not moved since the one before; an entry alone is found as well.
 pub async fn snapshots_are_whole_at_every_position(journal: &dyn Journal) {
     assert_eq!(journal.snapshot(0, u64::MAX).await.expect("read"), None);

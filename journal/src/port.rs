@@ -298,6 +298,11 @@ pub trait Journal: Send + Sync + 'static {
     /// Keeps entries that belong to no snapshot: states of twins that leave memory.
     async fn put_entries(&self, shard: ShardId, entries: Vec<SnapshotEntry>) -> Result<(), AppendError>;
 
+    /// Tells that nothing is written to a shard for now: memory that only serves writing can be given back.
+    async fn ease(&self, _shard: ShardId) -> Result<(), AppendError> {
+        Ok(())
+    }
+
     /// The snapshots of a shard, oldest first.
     async fn snapshots(&self, shard: ShardId) -> Result<Vec<SnapshotMark>, ReadError>;
 

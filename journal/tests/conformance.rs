@@ -53,6 +53,7 @@ both_adapters!(
     the_index_finds_one_locomotive => |journal, clock| suite::the_index_finds_one_locomotive(journal, clock),
     append_times_never_run_backwards => |journal, clock| suite::append_times_never_run_backwards(journal, clock),
     snapshots_are_whole_at_every_position => |journal, clock| suite::snapshots_are_whole_at_every_position(journal),
+    an_eased_shard_tells_the_same => |journal, clock| suite::an_eased_shard_tells_the_same(journal),
     a_dropped_snapshot_leaves_the_others_whole => |journal, clock| suite::a_dropped_snapshot_leaves_the_others_whole(journal),
     dropped_payloads_leave_the_chain => |journal, clock| suite::dropped_payloads_leave_the_chain(journal, clock),
     cursors_stand_where_they_were_put => |journal, clock| suite::cursors_stand_where_they_were_put(journal),

@@ -135,6 +135,8 @@ pub(crate) struct Shard {
     batch: u64,
     waits: VecDeque<Waits>,
     scheduled: bool,
+    /// Whether nothing was taken in since the log gave back what writing had taken.
+    eased: bool,
     in_flight: Option<InFlight>,
     since_snapshot: u64,
     /// The hour in which the last snapshot was taken.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ractor::ActorRef;
+use twin::identity::Identities;
 
 use super::messages::{Door, ShardMessage};
 use super::{Entered, Fault, Ground, Places, Residence, Resident, Shard};
@@ -34,15 +35,16 @@ impl Shard {
                 Told::Folded(_) => None,
             };
             let mut twin = told.twin()?;
-            let state = view_of(&mut twin.state);
             let (version, sequence, appended_at) = (twin.version, twin.sequence, twin.appended_at);
-            views.add(TwinView { id: id.clone(), version, shard, sequence, appended_at, state }, entered.is_some());
             let speaks_since = speaks_since(&twin.state);
-            let residence = if entered.is_some() {
-                Residence::Asleep
+            let (residence, state) = if entered.is_some() {
+                twin.state.identities = Identities::default();
+                (Residence::Asleep, twin.state)
             } else {
-                Residence::Dormant(Box::new(LiveTwin { id: id.clone(), version, state: twin.state }))
+                let state = view_of(&mut twin.state);
+                (Residence::Dormant(Box::new(LiveTwin { id: id.clone(), version, state: twin.state })), state)
             };
+            views.add(TwinView { id: id.clone(), version, shard, sequence, appended_at, state }, entered.is_some());
             residents.push(Resident { entered, ..Resident::new(id, residence, version, speaks_since) });
         }
         door.view.replace(views);
@@ -77,6 +79,7 @@ impl Shard {
             batch: 0,
             waits: VecDeque::new(),
             scheduled: false,
+            eased: false,
             in_flight: None,
             since_snapshot: head.sequence - replay.snapshot.sequence,
             snapshot_hour: hour_of(if replay.snapshot.sequence > 0 {

@@ -1,6 +1,7 @@
 //! What a shard does beside its work: snapshots, idle twins that leave memory, and the end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use journal::port::{Journal, SnapshotEntry};
 use twin::codec;
@@ -150,6 +151,12 @@ impl Shard {
             }
             resident.residence = Residence::Asleep;
             self.door.view.sleep(&resident.id);
+        }
+        if !self.eased && self.door.meter.hot.load(Ordering::Relaxed) == 0 {
+            self.eased = true;
+            if let Err(error) = self.ground.options.journal.ease(self.door.shard).await {
+                tracing::warn!(shard = self.door.shard, %error, "the log could not give memory back");
+            }
         }
         Ok(())
     }

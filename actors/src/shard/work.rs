@@ -62,6 +62,7 @@ impl Shard {
 
     async fn take_in(&mut self) -> Result<(), Fault> {
         let started = Instant::now();
+        self.eased = false;
         let requests = self.take_requests();
         let Intake { grouped, residents, origin, mut asked, mut letters } = self.group(requests);
         let grouped = Arc::new(grouped);

@@ -17,8 +17,13 @@ pub(super) enum Change {
     Remove(Keyspace, Vec<u8>),
 }
 
+/// Bytes in the engine's write buffers that are worth a table on the disk.
+const FLUSHED_ABOVE: u64 = 4 << 20;
+
 /// Changes that become durable together.
 pub(super) struct Request {
+    /// Whether the engine's write buffers go to the disk afterwards.
+    pub(super) flush: bool,
     pub(super) changes: Vec<Change>,
     pub(super) head: Option<(usize, Mark)>,
     pub(super) done: oneshot::Sender<Result<(), AppendError>>,
@@ -32,10 +37,12 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn start(database: Database, head: HeadFile) -> std::io::Result<Self> {
+    /// `buffered` are the keyspaces whose write buffers are given back when nothing is written for a while, and at the end.
+    pub(super) fn start(database: Database, buffered: Vec<Keyspace>, head: HeadFile) -> std::io::Result<Self> {
         let (requests, queue) = mpsc::channel(QUEUE);
-        let thread =
-            std::thread::Builder::new().name("journal".to_owned()).spawn(move || run(&database, head, queue))?;
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || run(&database, &buffered, head, queue))?;
         Ok(Self { requests, thread: Some(thread) })
     }
 
@@ -62,12 +69,24 @@ pub(super) async fn commit(
     changes: Vec<Change>,
     head: Option<(usize, Mark)>,
 ) -> Result<(), AppendError> {
+    ask(committer, |done| Request { flush: false, changes, head, done }).await
+}
+
+/// Lets the engine write its buffers to the disk, if there is much in them. That goes on after the answer.
+pub(super) async fn flush(committer: &mpsc::Sender<Request>) -> Result<(), AppendError> {
+    ask(committer, |done| Request { flush: true, changes: Vec::new(), head: None, done }).await
+}
+
+async fn ask(
+    committer: &mpsc::Sender<Request>,
+    request: impl FnOnce(oneshot::Sender<Result<(), AppendError>>) -> Request,
+) -> Result<(), AppendError> {
     let (done, answer) = oneshot::channel();
-    committer.send(Request { changes, head, done }).await.map_err(|_| AppendError::Closed)?;
+    committer.send(request(done)).await.map_err(|_| AppendError::Closed)?;
     answer.await.map_err(|_| AppendError::Closed)?
 }
 
-fn run(database: &Database, mut head: HeadFile, mut queue: mpsc::Receiver<Request>) {
+fn run(database: &Database, buffered: &[Keyspace], mut head: HeadFile, mut queue: mpsc::Receiver<Request>) {
     let mut poison: Option<String> = None;
     let mut waiting = Vec::new();
     while let Some(request) = queue.blocking_recv() {
@@ -83,13 +102,28 @@ fn run(database: &Database, mut head: HeadFile, mut queue: mpsc::Receiver<Reques
                 AppendError::Poisoned(reason)
             }),
         };
+        if waiting.iter().any(|request| request.flush) && outcome.is_ok() {
+            flush_buffers(database, buffered, |keyspace| keyspace.rotate_memtable().map(drop));
+        }
         for request in waiting.drain(..) {
             // A caller that is gone needs no answer: what it asked for is durable all the same.
             drop(request.done.send(outcome.clone()));
         }
     }
+    // What is in tables need not be read out of the engine's journal when the log is opened again.
+    flush_buffers(database, buffered, Keyspace::rotate_memtable_and_wait);
     if let Err(error) = head.sync() {
         tracing::warn!(%error, "HEAD could not be synced at the end; the log itself is durable");
+    }
+}
+
+/// A write buffer that stays is in order: all of it is in the engine's journal.
+fn flush_buffers(database: &Database, buffered: &[Keyspace], flush: impl Fn(&Keyspace) -> Result<(), fjall::Error>) {
+    if database.write_buffer_size() < FLUSHED_ABOVE {
+        return;
+    }
+    if let Err(error) = buffered.iter().try_for_each(flush) {
+        tracing::warn!(%error, "write buffers of the log stay in memory");
     }
 }
 
@@ -111,6 +145,9 @@ fn add(batch: &mut fjall::OwnedWriteBatch, change: Change) {
 
 fn write(database: &Database, head: &mut HeadFile, waiting: &mut [Request]) -> Result<(), String> {
     let size = waiting.iter().map(|request| request.changes.len()).sum();
+    if size == 0 {
+        return Ok(());
+    }
     let mut batch =
         fjall::OwnedWriteBatch::with_capacity(database.clone(), size).durability(Some(PersistMode::SyncData));
     for change in waiting.iter_mut().flat_map(|request| request.changes.drain(..)) {
@@ -135,7 +172,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let database = Database::builder(directory.path()).open().expect("opened");
         let keyspace = database.keyspace("some", KeyspaceCreateOptions::default).expect("made");
-        let committer = Committer::start(database, crate::embedded::head::tests::on_a_full_disk(1)).expect("started");
+        let committer =
+            Committer::start(database, vec![keyspace.clone()], crate::embedded::head::tests::on_a_full_disk(1))
+                .expect("started");
         let put = |key: &str| vec![Change::Put(keyspace.clone(), key.into(), b"value".to_vec())];
         commit(&committer.handle(), put("before"), None).await.expect("HEAD is not touched");
         let failed = commit(&committer.handle(), put("failing"), Some((0, (1, [1; 32])))).await;

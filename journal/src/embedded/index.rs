@@ -172,6 +172,13 @@ impl Index {
         }
     }
 
+    /// Forgets the locomotives of a shard of which nothing is only in memory; what is asked of them is looked up on the disk again.
+    pub(super) fn forget(&self, shard: ShardId) {
+        let mut recent = self.recent(shard);
+        recent.twins.retain(|_, twin| !twin.spans.is_empty());
+        recent.twins.shrink_to_fit();
+    }
+
     /// Takes the spans of a block behind the watermark, as far as no row holds them.
     pub(super) fn recovered(&self, shard: ShardId, spans: Spans, bytes: usize) -> Result<(), ReadError> {
         let mut recent = self.recent(shard);

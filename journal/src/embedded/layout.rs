@@ -56,6 +56,12 @@ pub(super) fn entry_key(shard: ShardId, locomotive: &str, sequence: Sequence) ->
     key
 }
 
+/// The locomotive and the position in an [`entry_key`].
+pub(super) fn split_entry_key(key: &[u8]) -> Option<(&str, Sequence)> {
+    let (_zero, id) = key.get(2..key.len().checked_sub(8)?)?.split_last()?;
+    Some((std::str::from_utf8(id).ok()?, version_of(key)?))
+}
+
 /// A value that is a number and bytes: an entry's version and state, a manifest's append time and text.
 pub(super) fn numbered(number: u64, bytes: &[u8]) -> Vec<u8> {
     let mut out = number.to_be_bytes().to_vec();

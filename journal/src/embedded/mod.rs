@@ -66,8 +66,8 @@ impl Options {
     }
 }
 
-/// Bytes of memory for the engine's block cache.
-const CACHE: u64 = 128 << 20;
+/// Bytes of memory for the engine's block cache. Behind it is the operating system's own, of all that is free.
+const CACHE: u64 = 16 << 20;
 /// Bytes of the engine's journal before memtables must reach the disk.
 const JOURNALING: u64 = 512 << 20;
 
@@ -119,7 +119,7 @@ impl EmbeddedJournal {
             directory.record(shards)?;
         }
         let tails = ends.into_iter().map(|(end, epoch)| Tail::new(end, epoch)).collect();
-        let committer = Committer::start(database, head)
+        let committer = Committer::start(database, store.buffered(), head)
             .map_err(|source| OpenError::Directory { path: "the journal's thread".to_owned(), source })?;
         let shared = Arc::new(Shared::new(store, tails, committer.handle(), options.clock));
         Ok(Self {
@@ -320,6 +320,12 @@ impl Journal for EmbeddedJournal {
     async fn put_entries(&self, shard: ShardId, entries: Vec<SnapshotEntry>) -> Result<(), AppendError> {
         self.check_shard(shard)?;
         self.shared.commit(entry_changes(&self.shared.store, shard, entries)).await
+    }
+
+    async fn ease(&self, shard: ShardId) -> Result<(), AppendError> {
+        self.check_shard(shard)?;
+        let writer = Arc::clone(&self.shared);
+        shielded(async move { writer.ease(shard).await }).await
     }
 
     async fn snapshots(&self, shard: ShardId) -> Result<Vec<SnapshotMark>, ReadError> {

@@ -37,6 +37,9 @@ pub(super) struct Store {
     pub(super) cursors: Keyspace,
 }
 
+/// States are written in bursts, one a twin, and read seldom: they need not stay in memory as long as records do.
+const STATES_IN_MEMORY: u64 = 16 << 20;
+
 #[allow(clippy::needless_pass_by_value, reason = "it is given to map_err by name")]
 pub(super) fn storage(error: fjall::Error) -> ReadError {
     ReadError::Storage(error.to_string())
@@ -51,7 +54,8 @@ impl Store {
             index: Index::open(database, shards)?,
             members: keyspace("members")?,
             manifests: keyspace("manifests")?,
-            states: keyspace("states")?,
+            states: database
+                .keyspace("states", || KeyspaceCreateOptions::default().max_memtable_size(STATES_IN_MEMORY))?,
             horizons: keyspace("horizons")?,
             cursors: keyspace("cursors")?,
         })
@@ -67,6 +71,12 @@ impl Store {
         let opened = open_block(shard, &key, &value)?;
         let head = Head { sequence: opened.last(), hash: opened.after, appended_at: opened.appended_at };
         Ok((head, opened.epoch))
+    }
+
+    /// All that is written to, often or in bursts.
+    pub(super) fn buffered(&self) -> Vec<Keyspace> {
+        let Self { blocks, times, members, manifests, states, .. } = self.clone();
+        vec![blocks, times, self.index.rows().clone(), members, manifests, states]
     }
 
     /// Whether no shard holds a record.
@@ -251,10 +261,7 @@ impl Store {
         let Some((SnapshotMark { sequence, appended_at }, manifest)) = self.manifest(shard, at_most)? else {
             return Ok(None);
         };
-        let mut entries = Vec::new();
-        for locomotive in self.locomotives(shard, None, usize::MAX)? {
-            entries.extend(self.snapshot_entry(shard, sequence, locomotive)?);
-        }
+        let entries = self.newest_entries(shard, sequence)?;
         Ok(Some(Snapshot { shard, sequence, appended_at, manifest, entries }))
     }
 
@@ -269,11 +276,43 @@ impl Store {
             return Ok(None);
         };
         let (key, value) = guard.into_inner().map_err(storage)?;
-        let malformed = || ReadError::Storage(format!("{locomotive}: an entry of a snapshot is malformed"));
-        let sequence = layout::version_of(&key).ok_or_else(malformed)?;
-        let (version, state) = layout::split_numbered(&value).ok_or_else(malformed)?;
-        let state = Bytes::copy_from_slice(state);
-        Ok(Some(SnapshotEntry { locomotive, version, sequence, state }))
+        let sequence = layout::version_of(&key).ok_or_else(malformed_entry)?;
+        decode_entry(locomotive, sequence, &value).map(Some)
+    }
+
+    /// Each locomotive's newest entry up to a position, ordered by id. They are read as they lie, from the last to the first; what is not
+    /// wanted is passed over, and where that is much, the next wanted one is searched for.
+    fn newest_entries(&self, shard: ShardId, at_most: Sequence) -> Result<Vec<SnapshotEntry>, ReadError> {
+        let mut entries: Vec<SnapshotEntry> = Vec::new();
+        let first = Bound::Included(shard.to_be_bytes().to_vec());
+        let mut end = match shard.checked_add(1) {
+            Some(next) => Bound::Excluded(next.to_be_bytes().to_vec()),
+            None => Bound::Unbounded,
+        };
+        'search: loop {
+            let mut passed = 0;
+            for guard in self.states.range((first.clone(), end.clone())).rev() {
+                let (key, value) = guard.into_inner().map_err(storage)?;
+                let (id, sequence) = layout::split_entry_key(&key).ok_or_else(malformed_entry)?;
+                let is_older = entries.last().is_some_and(|newer| &*newer.locomotive == id);
+                if !is_older && sequence <= at_most {
+                    entries.push(decode_entry(Arc::from(id), sequence, &value)?);
+                    passed = 0;
+                } else if passed < PASSED {
+                    passed += 1;
+                } else {
+                    end = if is_older {
+                        Bound::Excluded(layout::entry_key(shard, id, 0))
+                    } else {
+                        Bound::Included(layout::entry_key(shard, id, at_most))
+                    };
+                    continue 'search;
+                }
+            }
+            break;
+        }
+        entries.reverse();
+        Ok(entries)
     }
 
     /// Keys of the entries after `from`, up to and with `to`, that a newer one there makes superfluous.
@@ -313,6 +352,18 @@ impl Store {
         let malformed = || ReadError::Storage("the horizon of a shard is malformed".to_owned());
         value.map_or(Ok(Horizon::default()), |value| read(&value).ok_or_else(malformed))
     }
+}
+
+/// Entries that are passed over before the next wanted one is searched for: a search costs about as much as reading so many.
+const PASSED: usize = 8;
+
+fn malformed_entry() -> ReadError {
+    ReadError::Storage("an entry of a snapshot is malformed".to_owned())
+}
+
+fn decode_entry(locomotive: Arc<str>, sequence: Sequence, value: &[u8]) -> Result<SnapshotEntry, ReadError> {
+    let (version, state) = layout::split_numbered(value).ok_or_else(malformed_entry)?;
+    Ok(SnapshotEntry { locomotive, version, sequence, state: Bytes::copy_from_slice(state) })
 }
 
 /// The end of a shard without records.

@@ -155,14 +155,26 @@ impl Shared {
 
     /// Writes into rows what the index holds in memory, so that the next opening has nothing to read for it.
     pub(super) async fn write_index(&self) -> Result<(), AppendError> {
-        for (shard, tail) in port::logs(self.shards()).zip(&self.tails) {
-            let tail = tail.lock().await;
-            let mut changes = Vec::new();
-            let due = self.store.index.all_rows(shard, tail.head.sequence, &mut changes)?;
-            self.commit(changes).await?;
-            self.store.index.appended(shard, due, Spans::default(), 0);
+        for shard in port::logs(self.shards()) {
+            self.write_index_of(shard).await?;
         }
         Ok(())
+    }
+
+    async fn write_index_of(&self, shard: ShardId) -> Result<(), AppendError> {
+        let tail = self.tails[self.place(shard)].lock().await;
+        let mut changes = Vec::new();
+        let due = self.store.index.all_rows(shard, tail.head.sequence, &mut changes)?;
+        self.commit(changes).await?;
+        self.store.index.appended(shard, due, Spans::default(), 0);
+        Ok(())
+    }
+
+    /// Brings to the disk what waits in memory to be written there: of a shard's index all, of the engine what is worth it.
+    pub(super) async fn ease(&self, shard: ShardId) -> Result<(), AppendError> {
+        self.write_index_of(shard).await?;
+        self.store.index.forget(shard);
+        committer::flush(&self.committer()?).await
     }
 
     /// Takes records of a backup as they are: consecutive records of one shard right after its end.
