@@ -2,6 +2,10 @@
 //!
 //! The header, by the byte, integers big-endian: shard (2), sequence (8), `appended_at` (8, signed), kind (2), earliest and latest event
 //! time (8 + 8, signed), version of the locomotive (8, 0 for a record of the shard), length of its id (1), the id.
+//!
+//! Hashes are shown and read in hexadecimal.
+
+use std::fmt::Write as _;
 
 use crate::port::{Millis, Sequence, ShardId};
 
@@ -56,4 +60,26 @@ pub fn link_digest(previous: &ChainHash, header: &Header<'_>, payload_hash: &Cha
     header.put(&mut bytes);
     bytes.extend_from_slice(payload_hash);
     *blake3::hash(&bytes).as_bytes()
+}
+
+/// Bytes in lower case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Exactly `N` bytes from hexadecimal.
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != N * 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
-use journal::audit::checkpoint::{hex, unhex};
+use journal::hash::{hex, unhex};
 
 use super::directory;
 

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex as Lock, PoisonError};
 
 use actors::Clock;
 use ed25519_dalek::SigningKey;
-use journal::audit::checkpoint::{NONE_BEFORE, hex, unhex};
+use journal::audit::checkpoint::NONE_BEFORE;
 use journal::audit::{self, Checkpoint, Secret, ShardRoot, ShardTree, Signed, leaf};
 use journal::error::{AppendError, ReadError};
+use journal::hash::{hex, unhex};
 use journal::port::{Journal, Record, ShardId};
 use tokio::sync::Mutex;
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use journal::audit::checkpoint::{hex, unhex};
 use journal::audit::{Checkpoint, Signed};
+use journal::hash::{hex, unhex};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use twin::instant;

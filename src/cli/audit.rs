@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::Journal;
-use journal::audit::checkpoint::{hex, unhex};
+use journal::hash::{hex, unhex};
 use journal::port;
 use serde_json::json;
 use twin::ids::LocomotiveId;

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use journal::error::ReadError;
+use journal::hash::hex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use twin::command::Command;
@@ -340,11 +341,6 @@ pub fn past_problem(error: &PastError) -> Problem {
         PastError::NoSuchCut { .. } => Problem::misfit("cut", error.to_string()),
         _ => Problem::unavailable(error.to_string()),
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    blake3::Hash::from_slice(bytes).map(|hash| hash.to_hex().to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
+use crate::hash::{hex, unhex};
 use crate::port::{Millis, ShardId};
 
 use super::merkle::Hash;
@@ -144,28 +145,6 @@ impl Signed {
     pub fn digest(&self) -> Hash {
         *blake3::hash(self.text.as_bytes()).as_bytes()
     }
-}
-
-/// Bytes in lower case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// Exactly `N` bytes from hexadecimal.
-pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    if digits.len() != N * 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use crate::error::ReadError;
 use crate::hash::{self, ChainHash, GENESIS};
 use crate::port::{Millis, Record, Sequence, ShardId};
 
-use super::checkpoint::{Checkpoint, hex};
+use super::checkpoint::Checkpoint;
 use super::leaf::{self, Secret};
 use super::merkle::{Frontier, Hash};
+use crate::hash::hex;
 
 /// What does not fit, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

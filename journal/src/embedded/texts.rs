@@ -163,7 +163,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// The name of an id's file: its bytes in hexadecimal, since an id may hold anything.
 fn name_of(id: &str) -> String {
-    crate::audit::checkpoint::hex(id.as_bytes())
+    crate::hash::hex(id.as_bytes())
 }
 
 fn id_of(name: &str) -> Option<String> {
