@@ -1,5 +1,6 @@
 //! The definitions that a log has adopted, and the columns that their sensors have in every table. Where they are kept is the store's affair.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use twin::definition::{Definition, DefinitionError};
@@ -13,6 +14,7 @@ pub struct Catalog {
     blueprints: Blueprints,
     known: Vec<Arc<Blueprint>>,
     columns: Vec<String>,
+    columns_of: BTreeMap<DefinitionId, Vec<usize>>,
 }
 
 impl Catalog {
@@ -37,11 +39,14 @@ impl Catalog {
         if self.blueprints.get(definition.id).is_ok() {
             return Ok(false);
         }
+        let mut columns = Vec::with_capacity(definition.sensors.len());
         for sensor in &definition.sensors {
-            if !self.columns.contains(&sensor.key) {
+            columns.push(self.column_of(&sensor.key).unwrap_or(self.columns.len()));
+            if columns.last() == Some(&self.columns.len()) {
                 self.columns.push(sensor.key.clone());
             }
         }
+        self.columns_of.insert(definition.id, columns);
         let blueprint = Arc::new(Blueprint::new(definition));
         self.blueprints.add(Arc::clone(&blueprint));
         self.known.push(blueprint);
@@ -51,11 +56,6 @@ impl Catalog {
     /// For decoding.
     pub const fn blueprints(&self) -> &Blueprints {
         &self.blueprints
-    }
-
-    /// The definitions, oldest first.
-    pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
-        self.known.iter().map(|blueprint| &blueprint.definition)
     }
 
     /// The one with this id.
@@ -68,8 +68,12 @@ impl Catalog {
         &self.columns
     }
 
-    /// Column of the sensor with this key.
-    pub fn column_of(&self, key: &str) -> Option<usize> {
+    /// The column of each sensor of a definition, in the order of a reading's values; `None` for a definition that is not known.
+    pub fn columns_of(&self, id: DefinitionId) -> Option<&[usize]> {
+        self.columns_of.get(&id).map(Vec::as_slice)
+    }
+
+    fn column_of(&self, key: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == key)
     }
 

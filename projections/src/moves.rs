@@ -5,7 +5,7 @@ use std::sync::Arc;
 use journal::kinds;
 use journal::port::Record;
 use twin::codec::{self, CodecError};
-use twin::definition::{Definition, DefinitionError};
+use twin::definition::DefinitionError;
 use twin::event::{Cause, Event, RecordedReading, ShardEvent, TelemetryRecorded};
 use twin::ids::DefinitionId;
 use twin::instant::Millis;
@@ -147,10 +147,10 @@ impl Batch {
             sequence: record.sequence,
             definition: telemetry.definition,
         };
-        let columns = columns_of(catalog.get(telemetry.definition).ok_or_else(unknown)?, catalog);
+        let columns = catalog.columns_of(telemetry.definition).ok_or_else(unknown)?;
         let place = Place { locomotive: Arc::clone(locomotive), shard: record.shard, sequence: record.sequence };
         for recorded in &telemetry.readings {
-            self.rollups.add(&place, recorded, &columns, catalog);
+            self.rollups.add(&place, recorded, columns, catalog);
         }
         Ok(())
     }
@@ -170,9 +170,4 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
-}
-
-/// The column of each sensor of a definition, in the order of a reading's values.
-pub fn columns_of(definition: &Definition, catalog: &Catalog) -> Vec<usize> {
-    definition.sensors.iter().filter_map(|sensor| catalog.column_of(&sensor.key)).collect()
 }

@@ -12,8 +12,8 @@ use twin::instant::{self, HOUR, MINUTE, Millis, SECOND};
 
 use crate::catalog::Catalog;
 use crate::rollup::{Aggregate, decimal};
-use crate::sqlite::{SqliteStore, Tables, quoted};
-use crate::store::{Store, StoreError};
+use crate::sqlite::{SqliteStore, Tables, of_table, quoted};
+use crate::store::StoreError;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,14 +76,20 @@ impl SqliteStore {
         if source == Source::Readings && self.tables() == Tables::Rollups {
             return Ok(None);
         }
-        let catalog = self.catalog().await?;
-        let known: Vec<bool> =
-            question.names.iter().map(|name| name == "risk" || catalog.column_of(name).is_some()).collect();
         let (table, time) = match source {
             Source::Hours => ("readings_1h", "bucket"),
             Source::Minutes => ("readings_1m", "bucket"),
             Source::Readings => ("readings", "recorded_at"),
         };
+        let columns = of_table(self.readers(), table).await?;
+        let known: Vec<bool> = question
+            .names
+            .iter()
+            .map(|name| match source {
+                Source::Readings => columns.contains(name),
+                Source::Hours | Source::Minutes => columns.contains(&format!("{name}_count")),
+            })
+            .collect();
         let sums = question.names.iter().zip(&known).filter(|(_, known)| **known).map(|(name, _)| match source {
             Source::Readings => {
                 let column = quoted(name);

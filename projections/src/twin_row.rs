@@ -8,7 +8,7 @@ use twin::level::Level;
 use twin::reading::{LATITUDE, LONGITUDE, SPEED};
 
 use crate::catalog::Catalog;
-use crate::moves::{Move, columns_of};
+use crate::moves::Move;
 use crate::rollup::decimal;
 
 /// A row of `twin_state`.
@@ -102,10 +102,9 @@ impl TwinRow {
 
     /// A late reading arrives, but moves nothing else.
     fn take_readings(&mut self, telemetry: &TelemetryRecorded, catalog: &Catalog) {
-        let Some(definition) = catalog.get(telemetry.definition) else {
+        let Some(columns) = catalog.columns_of(telemetry.definition) else {
             return;
         };
-        let columns = columns_of(definition, catalog);
         self.sensors.resize(catalog.columns().len(), None);
         for recorded in &telemetry.readings {
             let reading = &recorded.reading;

@@ -1,6 +1,6 @@
 //! Columns of the sensors. They are added when a definition is adopted and never taken away: old rows keep what they hold.
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Executor, Sqlite, SqliteConnection};
 
 use super::Tables;
 use crate::catalog::Catalog;
@@ -32,28 +32,34 @@ pub(super) async fn adopt(
     if batch.adopted.is_empty() {
         return Ok(());
     }
-    for key in catalog.columns() {
-        for table in ["readings_1m", "readings_1h"] {
-            for (column, kind) in rollup_columns(key).into_iter().zip(["INTEGER", "REAL", "REAL", "REAL"]) {
-                add(connection, table, &column, kind).await?;
-            }
-        }
-        if tables == Tables::Warehouse {
-            for table in ["readings", "twin_state"] {
-                add(connection, table, &quoted(key), "REAL").await?;
-            }
+    let kinds = ["INTEGER", "REAL", "REAL", "REAL"];
+    let sums: Vec<_> = catalog.columns().iter().flat_map(|key| rollup_columns(key).into_iter().zip(kinds)).collect();
+    for table in ["readings_1m", "readings_1h"] {
+        add(connection, table, &sums).await?;
+    }
+    if tables == Tables::Warehouse {
+        let values: Vec<_> = catalog.columns().iter().map(|key| (quoted(key), "REAL")).collect();
+        for table in ["readings", "twin_state"] {
+            add(connection, table, &values).await?;
         }
     }
     Ok(())
 }
 
-/// Adds a column where it is missing.
-async fn add(connection: &mut SqliteConnection, table: &str, column: &str, kind: &str) -> Result<(), StoreError> {
-    let columns = sqlx::query("SELECT name FROM pragma_table_info(?)").bind(table).fetch_all(&mut *connection).await?;
-    if columns.iter().any(|row| quoted(row.get("name")) == column) {
-        return Ok(());
+/// Names of the columns of a table.
+pub(crate) async fn of_table(
+    connection: impl Executor<'_, Database = Sqlite>,
+    table: &str,
+) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar("SELECT name FROM pragma_table_info(?)").bind(table).fetch_all(connection).await?)
+}
+
+/// Adds the columns that are missing, given as they stand in SQL and with their type.
+async fn add(connection: &mut SqliteConnection, table: &str, columns: &[(String, &str)]) -> Result<(), StoreError> {
+    let there: Vec<_> = of_table(&mut *connection, table).await?.iter().map(|name| quoted(name)).collect();
+    for (column, kind) in columns.iter().filter(|(column, _)| !there.contains(column)) {
+        let sql = format!("ALTER TABLE {table} ADD COLUMN {column} {kind}");
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut *connection).await?;
     }
-    let sql = format!("ALTER TABLE {table} ADD COLUMN {column} {kind}");
-    sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
     Ok(())
 }

@@ -5,15 +5,16 @@ mod twins;
 mod write;
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use journal::hash::unhex;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlSafeStr};
 
-pub(crate) use self::columns::quoted;
+pub(crate) use self::columns::{of_table, quoted};
 
 use crate::catalog::Catalog;
 use crate::moves::Batch;
@@ -55,7 +56,6 @@ impl Tables {
 /// A `SQLite` file with tables that follow the log.
 pub struct SqliteStore {
     tables: Tables,
-    path: PathBuf,
     /// One connection: `SQLite` has one writer.
     writer: SqlitePool,
     readers: SqlitePool,
@@ -77,17 +77,12 @@ impl SqliteStore {
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         tables.migrator().run(&writer).await?;
         let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
-        Ok(Self { tables, path: path.to_owned(), writer, readers })
+        Ok(Self { tables, writer, readers })
     }
 
     /// Which tables it has.
     pub const fn tables(&self) -> Tables {
         self.tables
-    }
-
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Connections for reading.
@@ -121,7 +116,9 @@ impl Store for SqliteStore {
         let Some(row) = row else {
             return Ok(Checkpoint::default());
         };
-        let hash = blake3_hex(row.get("hash"))?;
+        let text: &str = row.get("hash");
+        let wrong = || StoreError::Malformed(format!("expected 64 hexadecimal digits as chain hash, got {text:?}"));
+        let hash = unhex(text).ok_or_else(wrong)?;
         Ok(Checkpoint { position: row.get::<i64, _>("position") as u64, hash })
     }
 
@@ -138,27 +135,4 @@ impl Store for SqliteStore {
         transaction.commit().await?;
         Ok(())
     }
-}
-
-/// Reads 32 bytes out of their hexadecimal digits.
-fn blake3_hex(text: &str) -> Result<[u8; 32], StoreError> {
-    let wrong = || StoreError::Malformed(format!("expected 64 hexadecimal digits as chain hash, got {text:?}"));
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return Err(wrong());
-    }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| wrong())?;
-    }
-    Ok(bytes)
-}
-
-/// The other way.
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

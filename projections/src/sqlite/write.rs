@@ -1,13 +1,13 @@
 //! The bulk of a batch: checkpoints, readings, rollups. Many rows go into one statement.
 
+use journal::hash::hex;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use twin::instant;
 use twin::reading::{LATITUDE, LONGITUDE, SPEED};
 
 use super::columns::{quoted, rollup_columns};
-use super::hex;
 use crate::catalog::Catalog;
-use crate::moves::{Batch, columns_of};
+use crate::moves::Batch;
 use crate::rollup::{Aggregate, Buckets, decimal};
 use crate::store::StoreError;
 
@@ -117,9 +117,8 @@ pub(super) async fn readings(
                 .push_bind(recorded.is_late())
                 .push_bind(one.shard)
                 .push_bind(one.sequence as i64);
-            let columns = catalog.get(telemetry.definition).map(|definition| columns_of(definition, catalog));
             let mut sensors = vec![None; keys.len()];
-            for (index, column) in columns.into_iter().flatten().enumerate() {
+            for (index, &column) in catalog.columns_of(telemetry.definition).unwrap_or_default().iter().enumerate() {
                 sensors[column] = value(index);
             }
             for sensor in sensors {
