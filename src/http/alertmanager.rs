@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::breaker::{cause, problem};
+use super::breaker::{cause, told};
 use super::{Door, ask};
 use crate::auth::extract::{Caller, Operate};
 use crate::breaker::{ALERTS_MOST, AlertNews, Standing};
@@ -63,8 +63,7 @@ pub async fn alerts(
     caller.sees_all()?;
     let alerts = news(ask::json(&headers, &body)?)?;
     let cause = cause(&caller, door.app.now());
-    let standing = door.app.parts.breaker.alerts(alerts, cause).await.map_err(|error| problem(&error))?;
-    Ok(Json((*standing).clone()))
+    told(door.app.parts.breaker.alerts(alerts, cause).await)
 }
 
 /// The alerts of a webhook, or every place that does not fit.

@@ -1,5 +1,7 @@
 //! `/breaker`: how it stands, and an operator's word on it. What opens and closes it otherwise is decided in `breaker`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -57,8 +59,7 @@ pub async fn open(
         return Err(Problem::misfit("reason", message));
     }
     let cause = cause(&caller, door.app.now());
-    let standing = door.app.parts.breaker.order_open(reason, cause).await.map_err(|error| problem(&error))?;
-    Ok(Json((*standing).clone()))
+    told(door.app.parts.breaker.order_open(reason, cause).await)
 }
 
 /// Takes an operator's order back, and whatever was measured; drift and latency open it no more for an hour. Alerts that fire go on holding it.
@@ -70,8 +71,7 @@ pub async fn open(
 pub async fn close(State(door): State<Door>, caller: Caller<Operate>) -> Result<Json<Standing>, Problem> {
     caller.sees_all()?;
     let cause = cause(&caller, door.app.now());
-    let standing = door.app.parts.breaker.order_close(cause).await.map_err(|error| problem(&error))?;
-    Ok(Json((*standing).clone()))
+    told(door.app.parts.breaker.order_close(cause).await)
 }
 
 /// Who turned it, and when.
@@ -79,10 +79,11 @@ pub(super) fn cause(caller: &Caller<Operate>, now: Millis) -> Cause {
     Cause { source: SOURCE.to_owned(), actor: caller.principal.actor.to_string(), idempotency: 0, asked_at: now }
 }
 
-/// A turn that could not be made.
-pub(super) fn problem(error: &BreakerError) -> Problem {
-    match error {
-        BreakerError::Full => Problem::conflict(error.to_string()),
-        BreakerError::Log(_) | BreakerError::Stopping => Problem::unavailable(error.to_string()),
+/// How the breaker stands after a turn, or why it was not made.
+pub(super) fn told(turn: Result<Arc<Standing>, BreakerError>) -> Result<Json<Standing>, Problem> {
+    match turn {
+        Ok(standing) => Ok(Json((*standing).clone())),
+        Err(error @ BreakerError::Full) => Err(Problem::conflict(error.to_string())),
+        Err(error @ (BreakerError::Log(_) | BreakerError::Stopping)) => Err(Problem::unavailable(error.to_string())),
     }
 }
